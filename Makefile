@@ -1,0 +1,51 @@
+# `make repro` runs the main job, `make test` passes the tests; both build the environment first if need be.
+#
+#   PYTHON=python3.12   the interpreter the environment is made from
+#   TORCH="..."         what pip installs for torch instead of requirements/torch.txt, such as another CUDA or a CPU build
+#   VENV=path           use this environment instead of .venv (it is not built or changed if it is your own: see README)
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= -r requirements/torch.txt
+BIN := $(VENV)/bin
+READY := $(VENV)/.dstc-ready
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: repro test test-slow lint env pin preset clean
+
+repro: $(READY)
+	dvc repro
+
+test: $(READY)
+	pytest -n 2 -m "not slow"
+
+test-slow: $(READY)
+	pytest -m slow
+
+lint: $(READY)
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+env: $(READY)
+
+$(READY): requirements/torch.txt requirements/pinned.txt
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dstc needs Python 3.11 or newer; name one with make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/pinned.txt
+	@touch $(READY)
+
+# Pin what requirements/direct.txt needs, apart from torch and its own needs, which the choice of torch decides.
+pin: $(READY)
+	$(BIN)/python -m pip freeze --disable-pip-version-check \
+	  | grep -vE '^(torch|torchvision|triton|nvidia-|cuda-|sympy|mpmath|jinja2|Jinja2|MarkupSafe|setuptools)' \
+	  > requirements/pinned.txt
+
+# make preset NAME=gta5_cityscapes SET="paths.source=/data/gta5 paths.target=/data/cityscapes"
+preset: $(READY)
+	python -m dstc.presets $(NAME) $(SET)
+
+clean:
+	rm -rf .work .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,28 @@
+"""The one exception that means: the user can mend this. Stages print it as it is, without a stack trace."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+
+class UserError(ValueError):
+    """Bad input. The message names the file or parameter, the rule, the value found and the cure."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` where a known word is close, else an empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Around a stage's main: a user's mistake ends it with its message and exit status 1, without a stack trace."""
+    try:
+        yield
+    except UserError as error:
+        print("".join(f"error: {line}\n" for line in str(error).splitlines()), end="", file=sys.stderr)
+        raise SystemExit(1) from None

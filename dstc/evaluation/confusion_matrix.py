@@ -1,0 +1,55 @@
+"""Pixels counted by true and predicted class, and what follows from the counts.
+
+A module of its own: training depends on this one alone for its validation steps, so that protocols, tables and pictures
+can change without a retraining. Everything here is a fraction in 0..1; percent are made where numbers are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dstc.taxonomy import IGNORE
+
+
+class ConfusionMatrix:
+    """Counts of K classes, gathered image by image on one device."""
+
+    def __init__(self, num_classes: int, device: torch.device | str = "cpu") -> None:
+        # The additional first row takes the void pixels: cheaper than selecting the others, and a label beyond the
+        # last class lengthens the count and fails there instead of being counted somewhere.
+        self._counts = torch.zeros(num_classes + 1, num_classes, dtype=torch.int64, device=device)
+
+    @property
+    def counts(self) -> Tensor:
+        """int64 (K, K): pixels by true class (row) and predicted class (column); void is in none."""
+        return self._counts[1:]
+
+    def update(self, label: Tensor, prediction: Tensor) -> None:
+        """Count pixels. Both hold train ids as integers of any type, in one shape; the label may hold IGNORE."""
+        rows, columns = self._counts.shape
+        label, prediction = label.flatten().long(), prediction.flatten().long()
+        row = torch.where(label == IGNORE, 0, label + 1)
+        self._counts += torch.bincount(row * columns + prediction, minlength=rows * columns).view(rows, columns)
+
+    def iou(self) -> Tensor:
+        """float64 (K,): intersection over union per class; 0 where a class is only predicted, NaN where it is neither
+        in the truth nor predicted."""
+        counts = self.counts.double()
+        intersection = counts.diagonal()
+        return intersection / (counts.sum(0) + counts.sum(1) - intersection)
+
+    def pixel_accuracy(self) -> float:
+        """The part of all labeled pixels that is right; NaN where nothing is labeled."""
+        return float(self.counts.trace().double() / self.counts.sum())
+
+    def rates(self) -> Tensor:
+        """float64 (K, K): where each true class went; rows add up to 1, or are NaN where it is absent."""
+        return self.counts / self.counts.sum(1, keepdim=True).double()
+
+
+def mean_iou(iou: Tensor, subset: Sequence[int] | None = None) -> float:
+    """The mean of an IoU vector over a subset of train ids (or all), without the NaN ones; NaN where all are."""
+    return float((iou if subset is None else iou[list(subset)]).nanmean())

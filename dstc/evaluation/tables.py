@@ -1,0 +1,103 @@
+"""The files of metrics/ and the final table of the stage: percent with two decimals, null or empty where undefined."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dstc.evaluation.confusion_matrix import ConfusionMatrix, mean_iou
+from dstc.evaluation.protocols import AVERAGE, ROWS, Confusion
+from dstc.files import write_text
+from dstc.taxonomy import Classes
+
+
+def write_tables(
+    folder: Path, confusion: Confusion, classes: Classes, circumstances: Mapping[str, int | float]
+) -> None:
+    """Write the files. The tables for plots hold one protocol: half, if it was asked for."""
+    plotted = confusion["half"] if "half" in confusion else confusion["full"]
+    write_text(folder / "summary.json", _json({**summary(confusion), **circumstances}))
+    write_text(folder / "scores.json", _json(scores(confusion, classes)))
+    write_text(folder / "iou_per_class.csv", iou_per_class_csv(plotted, classes))
+    write_text(folder / "confusion.csv", confusion_csv(plotted[AVERAGE], classes))
+
+
+def percent(fraction: float) -> float | None:
+    """A fraction in percent, or None where it is undefined: NaN is not JSON, and DVC's plots drop the row."""
+    return None if math.isnan(fraction) else round(100 * fraction, 2)
+
+
+def summary(confusion: Confusion) -> dict[str, dict[str, float | None]]:
+    """mIoU by protocol and row. Small on purpose: `dvc exp show` makes a column of each number."""
+    return {
+        protocol: {row: percent(mean_iou(matrix.iou())) for row, matrix in rows.items()}
+        for protocol, rows in confusion.items()
+    }
+
+
+def scores(confusion: Confusion, classes: Classes) -> dict[str, dict[str, dict[str, Any]]]:
+    """All that is measured, by protocol and row."""
+    return {
+        protocol: {row: _scores(matrix, classes) for row, matrix in rows.items()}
+        for protocol, rows in confusion.items()
+    }
+
+
+def _scores(matrix: ConfusionMatrix, classes: Classes) -> dict[str, Any]:
+    iou = matrix.iou().cpu()
+    return {
+        "miou": percent(mean_iou(iou)),
+        **{name: percent(mean_iou(iou, subset)) for name, subset in classes.subsets.items()},
+        "pixel_accuracy": percent(matrix.pixel_accuracy()),
+        "iou": {name: percent(value) for name, value in zip(classes.names, iou.tolist(), strict=True)},
+    }
+
+
+def iou_per_class_csv(rows: Mapping[str, ConfusionMatrix], classes: Classes) -> str:
+    """A line per class, a column per row of the tables: the IoU in percent, empty where the class is absent."""
+    columns = [[percent(value) for value in matrix.iou().tolist()] for matrix in rows.values()]
+    return _csv(["class", *rows], zip(classes.names, *columns, strict=True))
+
+
+def confusion_csv(matrix: ConfusionMatrix, classes: Classes) -> str:
+    """A line per pair of classes: `rate` percent of the pixels of class `actual` were `predicted` as that class; lines
+    of a class without pixels are left out."""
+    return _csv(
+        ["actual", "predicted", "rate"],
+        (
+            (actual, predicted, percent(rate))
+            for actual, rates in zip(classes.names, matrix.rates().tolist(), strict=True)
+            for predicted, rate in zip(classes.names, rates, strict=True)
+            if not math.isnan(rate)
+        ),
+    )
+
+
+def _csv(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(lines)
+    return buffer.getvalue()
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    """Indented, and refusing NaN, which strict readers refuse."""
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def console_table(confusion: Confusion, classes: Classes) -> str:
+    """Rows by protocols, in percent: the mean over all classes, and over each subset that has a name."""
+    everything = scores(confusion, classes)
+    measures = ["miou", *classes.subsets]
+    heads = [f"{protocol} {measure}" for protocol in everything for measure in measures]
+    lines = [" " * 22 + "".join(f"{head:>14}" for head in heads)]
+    for row in (row for row in ROWS if all(row in rows for rows in everything.values())):
+        values = [rows[row][measure] for rows in everything.values() for measure in measures]
+        lines.append(f"{ROWS[row]:22}" + "".join(f"{'-' if v is None else format(v, '.2f'):>14}" for v in values))
+    return "\n".join(lines)

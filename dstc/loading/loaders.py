@@ -1,0 +1,123 @@
+"""Endless, seeded, resumable batches: what iteration i sees is a function of (seed, i) alone.
+
+So any number of worker processes, and a run that starts at a later iteration, give the same batches.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from dstc.index import DomainIndex
+from dstc.loading.samples import crop_pair, read_label, read_pair
+from dstc.randomness import generator
+from dstc.taxonomy import IGNORE
+
+# images uint8 (N, H, W, 3) RGB, labels uint8 (N, H, W); an unlabeled image's label is void throughout
+Crops = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Where one part of each batch comes from: `batch` random crops of the images of `index`, epoch by epoch, shuffled."""
+
+    index: DomainIndex
+    roots: Sequence[Path]
+    batch: int
+    crop: Sequence[int]  # (width, height)
+
+    def crops(self, iteration: int, *, seed: int, name: str) -> Crops:
+        positions = range(iteration * self.batch, (iteration + 1) * self.batch)
+        samples = [self._sample(position, seed=seed, name=name) for position in positions]
+        images, labels = zip(*samples, strict=True)
+        return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
+
+    def _sample(self, position: int, *, seed: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+        epoch, offset = divmod(position, len(self.index))
+        entry = self.index.entries[_order(seed, name, epoch, len(self.index))[offset]]
+        image, label = read_pair(entry, self.index, self.roots)
+        draws = generator(seed, name, "crop", position)
+        return crop_pair(image, label, self.crop, fill=IGNORE, generator=draws)
+
+
+@functools.lru_cache(maxsize=16)
+def _order(seed: int, name: str, epoch: int, count: int) -> np.ndarray:
+    return generator(seed, name, "order", epoch).permutation(count)
+
+
+class _Iterations(Dataset[dict[str, Crops]]):
+    """Item i is the whole batch of iteration i, one entry for each stream."""
+
+    def __init__(self, streams: Mapping[str, Stream], seed: int) -> None:
+        self.streams, self.seed = dict(streams), seed
+
+    def __getitem__(self, iteration: int) -> dict[str, Crops]:
+        return {
+            name: stream.crops(iteration, seed=self.seed, name=name) for name, stream in self.streams.items()
+        }
+
+
+def training_batches(
+    streams: Mapping[str, Stream], *, seed: int, first: int, iterations: int, workers: int
+) -> Iterator[dict[str, Crops]]:
+    """The batches of iterations first..iterations-1, in order, read ahead by `workers` processes (0: in this one)."""
+    return iter(_loader(_Iterations(streams, seed), range(first, iterations), workers))
+
+
+@dataclass(frozen=True)
+class ValidationImages(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Item i: image uint8 (H, W, 3), its label at the image's size and at the label's own size, both uint8."""
+
+    index: DomainIndex
+    roots: Sequence[Path]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, Tensor]:
+        entry = self.index.entries[position]
+        image, label = read_pair(entry, self.index, self.roots)
+        own = label if self.index.resize is None else read_label(entry, self.index, self.roots)
+        return torch.tensor(image), torch.tensor(label), torch.tensor(own)
+
+    def batches(self, size: int, workers: int) -> Iterator[tuple[Tensor, Tensor, Tensor, list[str]]]:
+        """Images (N, H, W, 3), labels (N, H, W), labels at their own size, names: in order, runs of up to `size` images
+        that agree in their sizes."""
+        loader = _loader(self, range(len(self)), workers)
+        pending: list[tuple[Tensor, Tensor, Tensor]] = []
+        done = 0
+        for sample in loader:
+            fits = not pending or all(a.shape == b.shape for a, b in zip(sample, pending[0], strict=True))
+            if pending and (not fits or len(pending) == size):
+                yield self._stacked(pending, done)
+                done += len(pending)
+                pending = []
+            pending.append(sample)
+        if pending:
+            yield self._stacked(pending, done)
+
+    def _stacked(self, samples: list[tuple[Tensor, Tensor, Tensor]], first: int) -> tuple[Tensor, Tensor, Tensor, list[str]]:
+        images, labels, own = (torch.stack(column) for column in zip(*samples, strict=True))
+        return images, labels, own, [entry.name for entry in self.index.entries[first : first + len(samples)]]
+
+
+def _loader(dataset: Dataset, items: range, workers: int) -> DataLoader:
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=items,  # type: ignore[arg-type]
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,20 @@
+"""What one step sees. N images, 3 channels, H x W pixels; labels hold train ids and IGNORE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LabeledBatch:
+    image: Tensor  # float32 (N, 3, H, W), normalized
+    label: Tensor  # uint8 (N, H, W)
+
+
+@dataclass(frozen=True)
+class CoTrainingBatch:
+    source: LabeledBatch
+    labeled_target: LabeledBatch
+    unlabeled_target: Tensor | None  # float32 (N, 3, H, W); None where every target image is labeled

@@ -1,0 +1,28 @@
+"""Differentiated cross-domain combination: the labeled data reach the two branches differently.
+
+Data combination 1 (source-biased branch): whole source images and whole labeled target images, one pass each.
+Data combination 2 (target-biased branch): labeled target images with half of a source image's classes pasted in.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from dstc.method.batches import LabeledBatch
+from dstc.method.class_mix import paste, paste_mask
+
+
+def combine_whole_images(source: LabeledBatch, labeled_target: LabeledBatch) -> tuple[LabeledBatch, LabeledBatch]:
+    """Data combination 1: both batches as they are, a forward pass each (so each has its own batch statistics)."""
+    return source, labeled_target
+
+
+def combine_within_images(source: LabeledBatch, labeled_target: LabeledBatch, chosen: Tensor) -> LabeledBatch:
+    """Data combination 2: the chosen classes of source image i, with their labels, pasted into labeled target image i.
+
+    chosen bool (N, K) over the source labels of the first N images. A labeled target pixel that is not covered keeps its
+    label, void included; void source pixels are never pasted.
+    """
+    count = len(labeled_target.image)
+    foreground = LabeledBatch(source.image[:count], source.label[:count])
+    return paste(foreground, labeled_target, paste_mask(foreground.label, chosen[:count]))

@@ -1,0 +1,100 @@
+"""DeepLabV2: a dilated backbone, four atrous classifiers whose outputs are summed, logits at the image's size."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dstc.models.backbones import BACKBONES, OUTPUT_STRIDE
+from dstc.runtime import autocast
+
+ATROUS_RATES = (6, 12, 18, 24)
+
+
+class DeepLabV2(nn.Module):
+    """Semantic segmentation network of the paper's setting (Chen et al., DeepLab, TPAMI 2017).
+
+    `batch_norm_affine` "frozen" keeps BatchNorm's scale and shift as they were loaded (as the released code does);
+    `batch_norm_statistics` "running" normalizes with the running statistics in training as well, and leaves them alone.
+    `precision` "bf16" runs the convolutions in bfloat16 (autocast); logits and losses are float32 either way.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        num_classes: int,
+        *,
+        batch_norm_affine: str = "frozen",
+        batch_norm_statistics: str = "batch",
+        precision: str = "fp32",
+    ) -> None:
+        super().__init__()
+        self.precision = precision
+        self.backbone = backbone
+        self.classifier = nn.ModuleList(
+            nn.Conv2d(backbone.out_channels, num_classes, kernel_size=3, padding=rate, dilation=rate)  # type: ignore[arg-type]
+            for rate in ATROUS_RATES
+        )
+        self.num_classes = num_classes
+        self.batch_norm_statistics = batch_norm_statistics
+        for conv in self.classifier:
+            nn.init.normal_(conv.weight, std=0.01)  # type: ignore[arg-type]
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        for module in self._batch_norms():
+            module.requires_grad_(module.weight.requires_grad and batch_norm_affine == "trained")
+
+    def _batch_norms(self) -> list[nn.BatchNorm2d]:
+        return [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.batch_norm_statistics == "running":
+            for module in self._batch_norms():
+                module.eval()
+        return self
+
+    def low_resolution_logits(self, image: Tensor) -> Tensor:
+        """(N, 3, H, W) float32, normalized, to (N, K, ceil(H/8), ceil(W/8))."""
+        features = self.backbone(image)
+        total = self.classifier[0](features)
+        for conv in list(self.classifier)[1:]:
+            total = total + conv(features)
+        return total
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 3, H, W) float32, normalized, to logits (N, K, H, W) float32."""
+        height, width = image.shape[-2:]
+        with autocast(image.device, self.precision):
+            logits = self.low_resolution_logits(image)
+        return upsample_logits(logits.float())[..., :height, :width]
+
+
+def upsample_logits(logits: Tensor) -> Tensor:
+    """Bilinear, by the output stride. A side of the image that is no multiple of it gives larger logits, to be cut off:
+    stretching them to fit instead would shift every pixel a little."""
+    return F.interpolate(logits, scale_factor=OUTPUT_STRIDE, mode="bilinear", align_corners=False)
+
+
+def build_network(
+    backbone: str,
+    num_classes: int,
+    *,
+    stride_on: str,
+    batch_norm_affine: str,
+    batch_norm_statistics: str,
+    precision: str,
+    seed: int,
+) -> DeepLabV2:
+    """A network with initial weights that depend on `seed` alone and leave torch's global generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return DeepLabV2(
+            BACKBONES[backbone](stride_on),
+            num_classes,
+            batch_norm_affine=batch_norm_affine,
+            batch_norm_statistics=batch_norm_statistics,
+            precision=precision,
+        ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

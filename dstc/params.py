@@ -1,0 +1,297 @@
+"""params.yaml as typed sections, checked whole before any work.
+
+Unknown keys, wrong types, values out of range and contradictions between sections are refused with one line each that
+names the key, the rule, the value and, for an unknown key, the nearest right one. Read with ruamel.yaml (YAML 1.2), as
+DVC reads it: PyYAML takes the `2e-06` that `-S` writes for a string.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from dstc.errors import UserError, nearest
+from dstc.taxonomy import KNOWN_CLASSES
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Rate = Annotated[float, Field(gt=0, le=10)]
+WidthHeight = Annotated[list[Count], Field(min_length=2, max_length=2)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Paths(Section):
+    source: str
+    target: str
+    unlabeled: list[str]
+
+
+class Source(Section):
+    layout: Literal["gta5", "synthia", "cityscapes", "folders", "csv"]
+    resize: WidthHeight | None
+    held_out: Annotated[int, Field(ge=0)]
+
+
+class Target(Section):
+    layout: Literal["cityscapes", "folders", "csv"]
+    resize: WidthHeight | None
+    train: str
+    val: str
+
+
+class Own(Section):
+    class_names: list[str]
+    labels: dict[str, list[int | str]]
+    ignored: list[int | str]
+    colors: dict[str, str]
+
+
+class World(Section):
+    seed: Seed
+    source_images: Count
+    train_images: Count
+    val_images: Count
+
+
+class Data(Section):
+    classes: Literal["cityscapes_19", "synthia_16", "own"]
+    source: Source
+    target: Target
+    own: Own
+    world: World
+
+
+class Split(Section):
+    size: Count
+    seed: Seed
+    file: str | None
+
+
+class Model(Section):
+    backbone: Literal["resnet101", "resnet50", "mobilenet_v2", "narrow_resnet"]
+    initial_weights: str
+    stride_on: Literal["first_conv", "second_conv"]
+    normalization: Literal["caffe_bgr", "imagenet_rgb"]
+    batch_norm_affine: Literal["frozen", "trained"]
+    batch_norm_statistics: Literal["batch", "running"]
+    precision: Literal["fp32", "bf16"]
+
+
+class Optim(Section):
+    backbone_multiplier: Rate
+    classifier_multiplier: Annotated[float, Field(gt=0, le=1000)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0, lt=1)]
+    poly_power: Annotated[float, Field(ge=0, le=10)]
+
+
+class Training(Section):
+    """What the warm-ups and co-training have in common."""
+
+    iterations: Count
+    schedule_iterations: Count
+    learning_rate: Rate
+    crop: WidthHeight
+    validate_every: Count
+
+    @model_validator(mode="after")
+    def _schedule_covers_the_run(self) -> Self:
+        if self.schedule_iterations < self.iterations:
+            raise ValueError(
+                f"schedule_iterations ({self.schedule_iterations}) is where the learning rate reaches zero; "
+                f"it must be at least iterations ({self.iterations})"
+            )
+        return self
+
+
+class WarmUp(Training):
+    batch: Count
+
+
+class WarmUps(Section):
+    source: WarmUp
+    target: WarmUp
+
+
+class Batch(Section):
+    source: Count
+    labeled_target: Count
+    unlabeled_target: Count
+
+
+class CoTrain(Training):
+    batch: Batch
+    ramp_iterations: Annotated[int, Field(ge=0)]
+    initialization: Literal["domain_specific", "both_from_source", "both_from_target"]
+    combination: Literal["differentiated", "whole_images"]
+    paste_with_replacement: bool
+    alignment_weight: Annotated[float, Field(ge=0, le=100)]
+    alignment_counts_void: bool
+    cross_supervision: bool
+    class_mix: bool
+    color_augmentation: bool
+    teacher_batch_norm: Literal["running", "batch"]
+    teachers_run: Literal["in_turn", "first"]
+    update: Literal["simultaneous", "sequential"]
+    choose_checkpoint: Literal["last", "best_on_val"]
+    pictures_every: Count
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.cross_supervision and self.class_mix and self.batch.unlabeled_target < 2:
+            raise ValueError(
+                "class_mix pastes one unlabeled image onto another, so batch.unlabeled_target must be at least 2, "
+                "not 1; raise it or set class_mix: false"
+            )
+        if self.combination == "differentiated" and self.batch.source < self.batch.labeled_target:
+            raise ValueError(
+                f"data combination 2 pastes one source image into each labeled target image, so batch.source "
+                f"({self.batch.source}) must be at least batch.labeled_target ({self.batch.labeled_target})"
+            )
+        if self.ramp_iterations >= self.iterations:
+            raise ValueError(f"ramp_iterations ({self.ramp_iterations}) must be below iterations ({self.iterations})")
+        return self
+
+
+class Evaluate(Section):
+    batch: Count
+    protocols: Annotated[list[Literal["half", "full"]], Field(min_length=1, max_length=2)]
+    pictures: Annotated[int, Field(ge=0)]
+    picture_names: list[str]
+
+
+class Runtime(Section):
+    device: str
+    workers: Annotated[int, Field(ge=0, le=256)]
+    threads: Annotated[int, Field(ge=0, le=1024)]
+
+
+class Params(Section):
+    paths: Paths
+    data: Data
+    split: Split
+    seed: Seed
+    model: Model
+    optim: Optim
+    warm_up: WarmUps
+    co_train: CoTrain
+    evaluate: Evaluate
+    runtime: Runtime
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        problems = [*_class_problems(self), *_weight_problems(self), *_path_problems(self)]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def _class_problems(params: Params) -> list[str]:
+    data, layouts = params.data, (params.data.source.layout, params.data.target.layout)
+    own_layouts = [layout for layout in layouts if layout in ("folders", "csv")]
+    known_layouts = [layout for layout in layouts if layout not in ("folders", "csv")]
+    if data.classes == "own":
+        return _own_class_problems(data.own, known_layouts)
+    if own_layouts and not data.own.labels:
+        return [f"data.own.labels must say which label ids or colors mean which class for layout '{own_layouts[0]}'"]
+    names = set(KNOWN_CLASSES[data.classes].names)
+    return [
+        f"data.own.labels.{name}: not a class of data.classes '{data.classes}'{nearest(name, names)}"
+        for name in data.own.labels
+        if name not in names
+    ]
+
+
+def _own_class_problems(own: Own, known_layouts: list[str]) -> list[str]:
+    if known_layouts:
+        return [f"data.classes is 'own', but layout '{known_layouts[0]}' has Cityscapes classes; use 'folders' or 'csv'"]
+    if len(own.class_names) < 2 or len(own.class_names) > 254 or len(set(own.class_names)) != len(own.class_names):
+        return [f"data.own.class_names must hold 2 to 254 different names, not {own.class_names}"]
+    problems = [
+        f"data.own.{part}.{name}: not among data.own.class_names{nearest(name, own.class_names)}"
+        for part, keys in (("labels", own.labels), ("colors", own.colors))
+        for name in keys
+        if name not in own.class_names
+    ]
+    missing = [name for name in own.class_names if name not in own.labels]
+    return problems + ([f"data.own.labels must have an entry for each class; missing: {missing}"] if missing else [])
+
+
+def _weight_problems(params: Params) -> list[str]:
+    model = params.model
+    if model.backbone == "narrow_resnet" and model.initial_weights == "imagenet":
+        return ["model.initial_weights 'imagenet': there are none for 'narrow_resnet'; use 'none' or a file"]
+    if model.initial_weights == "imagenet" and model.normalization != "imagenet_rgb":
+        return ["model.initial_weights 'imagenet' are torchvision's, made for model.normalization 'imagenet_rgb'"]
+    if model.initial_weights == "imagenet" and "resnet" in model.backbone and model.stride_on != "second_conv":
+        return ["model.initial_weights 'imagenet' are torchvision's, made for model.stride_on 'second_conv'"]
+    return []
+
+
+def _path_problems(params: Params) -> list[str]:
+    paths, problems = params.paths, []
+    if (paths.source == "embedded") != (paths.target == "embedded"):
+        problems.append("paths.source and paths.target must both be 'embedded' or both be folders")
+    if paths.source == "embedded" and (params.data.source.layout, params.data.target.layout) != ("gta5", "cityscapes"):
+        problems.append("paths.source 'embedded' has data.source.layout 'gta5' and data.target.layout 'cityscapes'")
+    folders = {"paths.source": paths.source, "paths.target": paths.target}
+    folders |= {f"paths.unlabeled[{i}]": folder for i, folder in enumerate(paths.unlabeled)}
+    for key, folder in folders.items():
+        if folder != "embedded" and not Path(folder).is_absolute():
+            problems.append(f"{key}: '{folder}' must be an absolute path (experiments run in copies of this folder)")
+    return problems
+
+
+def read_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check a parameter file; raise UserError with one line for each fault."""
+    return check_params(read_yaml(path), str(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The plain contents of a YAML 1.2 file whose top level is a mapping."""
+    try:
+        raw = YAML(typ="safe", pure=True).load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run from the project's root") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: must hold a mapping of sections, not {type(raw).__name__}")
+    return raw
+
+
+def check_params(raw: dict[str, Any], where: str) -> Params:
+    """Turn plain values into typed sections."""
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        lines = [line for fault in error.errors() for line in _explain(fault)]
+        raise UserError("\n".join(f"{where}: {line}" for line in lines)) from None
+
+
+def _explain(fault: Any) -> list[str]:
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return [f"{key}: unknown key{nearest(str(fault['loc'][-1]), _keys_at(fault['loc'][:-1]))}"]
+    if fault["type"] == "missing":
+        return [f"{key}: missing; every key must be given"]
+    if fault["type"] == "value_error":
+        prefix = f"{key}: " if key else ""
+        return [prefix + line for line in str(fault["ctx"]["error"]).splitlines()]
+    rule = fault["msg"].replace("Input should", "must")
+    hint = nearest(str(fault["input"]), fault["ctx"]["expected"].split("'")) if fault["type"] == "literal_error" else ""
+    return [f"{key}: {rule}, not {fault['input']!r}{hint}"]
+
+
+def _keys_at(location: tuple[str | int, ...]) -> list[str]:
+    model: Any = Params
+    for part in location:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)

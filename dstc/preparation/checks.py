@@ -1,0 +1,121 @@
+"""Read one image and its label once: check them, count the label's pixels, digest the bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dstc.errors import UserError
+from dstc.image_files import decode_image, decode_label, to_train_ids
+from dstc.index import Entry, digest
+from dstc.preparation.label_rules import LabelRules
+from dstc.preparation.layouts import Pair
+from dstc.taxonomy import IGNORE
+
+ORIENTATION = 0x0112  # the EXIF tag by which a camera says how it was held; 1 is upright
+ASPECT_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the files of a domain must keep to.
+
+    Image and label have the same size. GTA5 as it is distributed breaks this in a few pairs (1914x1052 against
+    1914x1046): `near_sizes` accepts a label whose aspect differs by less than 1 %, which is harmless only where both
+    are resized before use.
+    """
+
+    num_classes: int
+    labels: LabelRules
+    labels_required: bool
+    near_sizes: bool = False
+    own_labels: bool = False  # the rules come from data.own, so that is where an unknown id is mended
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One pair as found: its entry, or else its faults."""
+
+    entry: Entry | None = None
+    faults: tuple[str, ...] = ()
+    size_differs: bool = False
+
+
+def check_pair(rules: Rules, root: Path, number: int, pair: Pair) -> Checked:
+    """Check the pair below `root`, folder `number` of its domain. All its faults are returned."""
+    faults: list[str] = []
+    entry, label = None, None
+    try:
+        entry = _read_image(root, number, pair)
+    except UserError as error:
+        faults.append(str(error))
+    try:
+        label = _read_label(rules, root, pair)
+    except UserError as error:
+        faults.append(str(error))
+    if faults or entry is None:
+        return Checked(faults=tuple(faults))
+    return Checked(entry) if label is None else _joined(rules, root, entry, label)
+
+
+def _joined(rules: Rules, root: Path, entry: Entry, label: _Label) -> Checked:
+    height, width = label.train_ids.shape
+    same_size = (width, height) == (entry.width, entry.height)
+    near = abs(width / height / (entry.width / entry.height) - 1) < ASPECT_TOLERANCE
+    if not same_size and not (rules.near_sizes and near):
+        cure = "; layout gta5 accepts so small a difference where data.source.resize is set" if near else ""
+        fault = f"{root / label.name}: is {width}x{height}, but its image is {entry.width}x{entry.height}{cure}"
+        return Checked(faults=(fault,))
+    counts = np.bincount(label.train_ids.ravel(), minlength=IGNORE + 1)[: rules.num_classes]
+    labeled = replace(entry, label=label.name, label_digest=label.digest, pixels=tuple(counts.tolist()))
+    return Checked(labeled, size_differs=not same_size)
+
+
+def _read_image(root: Path, number: int, pair: Pair) -> Entry:
+    path = root / pair.image
+    content = _bytes_of(path)
+    image = decode_image(content, str(path))
+    _refuse_rotated(image, path)
+    return Entry(pair.image, digest(content), image.width, image.height, root=number)
+
+
+def _refuse_rotated(image: Image.Image, path: Path) -> None:
+    orientation = image.getexif().get(ORIENTATION, 1)
+    if orientation != 1:
+        raise UserError(
+            f"{path}: its EXIF orientation is {orientation}, so viewers show it turned while its label is not; store "
+            "it upright and without that tag (`exiftran -ai`, `mogrify -auto-orient`)"
+        )
+
+
+@dataclass(frozen=True)
+class _Label:
+    name: str
+    digest: str
+    train_ids: np.ndarray  # uint8 (H, W)
+
+
+def _read_label(rules: Rules, root: Path, pair: Pair) -> _Label | None:
+    if pair.label is None:
+        if rules.labels_required:
+            raise UserError(f"{root / pair.image}: has no label; expected is {pair.wanted}")
+        return None
+    path = root / pair.label
+    content = _bytes_of(path)
+    raw = decode_label(content, str(path))
+    try:
+        train_ids = to_train_ids(raw, rules.labels.ids, rules.labels.colors, str(path))
+    except UserError as error:
+        unknown_own = rules.own_labels and ": unknown label " in str(error)
+        raise UserError(f"{error}{'; name it in data.own.labels or .ignored' if unknown_own else ''}") from None
+    return _Label(pair.label, digest(content), train_ids)
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None

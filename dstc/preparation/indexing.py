@@ -1,0 +1,180 @@
+"""From folders to indexes: list what each domain holds, read every file once, and report all faults together."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from dstc.errors import UserError
+from dstc.index import DomainIndex
+from dstc.preparation.checks import Checked, Rules, check_pair
+from dstc.preparation.label_rules import LabelRules
+from dstc.preparation.layouts import Pair, list_images, list_pairs
+from dstc.randomness import generator
+from dstc.taxonomy import Classes
+
+FAULTS_SHOWN = 50
+OWN_LAYOUTS = ("folders", "csv")
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One domain and split to be indexed: where its files lie, and what they must keep to.
+
+    `folders` are as `dstc.index.root_folders` gives them: the data set, then those of `paths.unlabeled`; `parameter`
+    is what the first is called in params.yaml, for messages.
+    """
+
+    name: str  # "source", "target_train" or "target_val"
+    parameter: str
+    layout: str
+    split: str
+    folders: tuple[Path, ...]
+    classes: Classes
+    labels: LabelRules
+    labels_required: bool
+    resize: tuple[int, int] | None = None
+    held_out: int = 0
+
+    @property
+    def rules(self) -> Rules:
+        near_sizes = self.layout == "gta5" and self.resize is not None
+        own_labels = self.layout in OWN_LAYOUTS
+        return Rules(len(self.classes), self.labels, self.labels_required, near_sizes, own_labels)
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """The indexes in the order of their domains, and what a person should know of the data though it is no fault."""
+
+    indexes: tuple[DomainIndex, ...]
+    notes: tuple[str, ...]
+
+
+File = tuple[int, Pair]  # the number of its folder, and the pair
+
+
+def index_domains(source: Domain, target_train: Domain, target_val: Domain, *, workers: int) -> Indexed:
+    """Read every file of the domains with `workers` processes (0: in this one). One UserError lists all faults found.
+
+    A missing folder ends it before any file is read: whoever mistyped a path should not wait for 25,000 images.
+    """
+    domains = (source, target_train, target_val)
+    listed = _list_all(domains)
+    with _mapping(workers) as mapping:
+        checked = [_check_all(domain, files, mapping) for domain, files in zip(domains, listed, strict=True)]
+    _raise([fault for results in checked for one in results for fault in one.faults])
+    indexes = tuple(_index(domain, results) for domain, results in zip(domains, checked, strict=True))
+    _raise(_shared_names(*indexes[1:]))
+    return Indexed(indexes, (*_notes(domains, checked), *_shared_contents(*indexes[1:])))
+
+
+def _list_all(domains: Sequence[Domain]) -> list[list[File]]:
+    faults: list[str] = []
+    listed: list[list[File]] = [[] for _ in domains]
+    for domain, files in zip(domains, listed, strict=True):
+        for number, folder in enumerate(domain.folders):
+            parameter = domain.parameter if number == 0 else f"paths.unlabeled[{number - 1}]"
+            try:
+                files += [(number, pair) for pair in _list(domain, number, folder)]
+            except UserError as error:
+                faults += [f"{parameter}: {line}" for line in str(error).splitlines()]
+            except OSError as error:
+                faults.append(f"{parameter}: {error.filename}: cannot be read ({error.strerror})")
+    _raise(list(dict.fromkeys(faults)))  # train and val share a folder, and one fault is told once
+    return listed
+
+
+def _list(domain: Domain, number: int, folder: Path) -> list[Pair]:
+    if number > 0:
+        return list_images(folder)
+    pairs = list_pairs(domain.layout, folder, domain.split)
+    if domain.held_out >= len(pairs):
+        raise UserError(
+            f"{folder}: holds {len(pairs)} images; data.source.held_out: {domain.held_out} would leave none"
+        )
+    # No seed of the user's: which images are held out is a property of the data set, as in the released code.
+    order = generator(0, "held_out", domain.name).permutation(len(pairs))
+    return [pairs[position] for position in sorted(order[domain.held_out :])]
+
+
+@contextmanager
+def _mapping(workers: int) -> Iterator[Callable[..., Iterator[Checked]]]:
+    if workers == 0:
+        yield map
+        return
+    # Spawned, not forked: a fork of a process that holds threads (torch's, in tests) can hang.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield partial(pool.map, chunksize=16)
+
+
+def _check_all(domain: Domain, files: Sequence[File], mapping: Callable[..., Iterator[Checked]]) -> list[Checked]:
+    results = mapping(partial(_check_one, domain.rules, domain.folders), files)
+    return list(tqdm(results, total=len(files), desc=f"checking {domain.name}", unit="image", disable=None))
+
+
+def _check_one(rules: Rules, folders: Sequence[Path], file: File) -> Checked:
+    number, pair = file
+    return check_pair(rules, folders[number], number, pair)
+
+
+def _index(domain: Domain, checked: Iterable[Checked]) -> DomainIndex:
+    return DomainIndex(
+        domain=domain.name,
+        class_names=domain.classes.names,
+        class_colors=domain.classes.colors,
+        label_ids=dict(domain.labels.ids),
+        label_colors=dict(domain.labels.colors),
+        resize=domain.resize,
+        entries=tuple(one.entry for one in checked if one.entry is not None),
+    )
+
+
+def _raise(faults: Sequence[str]) -> None:
+    if not faults:
+        return
+    shown = list(faults[:FAULTS_SHOWN])
+    if len(faults) > FAULTS_SHOWN:
+        shown.append(f"... and {len(faults) - FAULTS_SHOWN} more")
+    heading = [f"{len(faults)} faults in the data; nothing was written:"] if len(faults) > 1 else []
+    raise UserError("\n".join(heading + shown))
+
+
+def _shared_names(train: DomainIndex, val: DomainIndex) -> list[str]:
+    names = {entry.name for entry in train.entries}
+    return [
+        f"{entry.name}: is in both data.target.train and data.target.val; validation would see training images"
+        for entry in val.entries
+        if entry.name in names
+    ]
+
+
+def _shared_contents(train: DomainIndex, val: DomainIndex) -> Iterator[str]:
+    """Copies are no fault: CamVid's usual split has one sequence in both, and still is what people compare with."""
+    counts = Counter(entry.image_digest for entry in train.entries)
+    shared = sum(entry.image_digest in counts for entry in val.entries)
+    if shared:
+        yield f"{shared} of {len(val)} val images are, byte for byte, train images too; the scores will be too good"
+    copies = sum(counts.values()) - len(counts)
+    if copies:
+        yield f"{copies} target train images are copies of others, byte for byte"
+
+
+def _notes(domains: Sequence[Domain], checked: Sequence[Sequence[Checked]]) -> Iterator[str]:
+    for domain, results in zip(domains, checked, strict=True):
+        odd = sum(one.size_differs for one in results)
+        if odd:
+            yield f"{domain.name}: {odd} labels differ from their image's size by less than 1 % of the aspect; accepted"
+        void = [
+            one.entry for one in results if one.entry is not None and one.entry.pixels and not any(one.entry.pixels)
+        ]
+        if void:
+            yield f"{domain.name}: {len(void)} labels are void throughout, the first that of {void[0].name}"

@@ -1,0 +1,87 @@
+"""What the values in a domain's label files mean, for the known data sets and for a user's own."""
+
+from __future__ import annotations
+
+import colorsys
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from dstc.errors import UserError
+from dstc.taxonomy import IGNORE, KNOWN_CLASSES, LABEL_IDS, Classes, train_ids
+
+Value = int | str  # an id, or a color as "#rrggbb"
+GOLDEN_RATIO = 0.618033988749895
+
+
+@dataclass(frozen=True)
+class LabelRules:
+    """Train id (or IGNORE) of each id, or of each "#rrggbb" color; the mapping that does not apply is empty."""
+
+    ids: Mapping[int, int] = field(default_factory=dict)
+    colors: Mapping[str, int] = field(default_factory=dict)
+
+
+def task_classes(classes: str, own_names: Sequence[str], own_colors: Mapping[str, str]) -> Classes:
+    """The classes of the task: a known set by its name, or "own" ones with given or else generated colors."""
+    if classes != "own":
+        return KNOWN_CLASSES[classes]
+    bad = {name: color for name, color in own_colors.items() if not _is_color(color)}
+    if bad:
+        raise UserError(
+            "\n".join(f"data.own.colors.{name}: must be '#rrggbb', not '{color}'" for name, color in bad.items())
+        )
+    given = {name: _rgb(color) for name, color in own_colors.items()}
+    fresh = (color for color in distinct_colors() if color not in given.values())
+    return Classes(tuple(own_names), tuple(given[name] if name in given else next(fresh) for name in own_names))
+
+
+def label_rules(
+    layout: str, classes: Classes, own_labels: Mapping[str, Sequence[Value]], own_ignored: Sequence[Value]
+) -> LabelRules:
+    """A domain's rules: the known data set's table, or data.own.labels and .ignored for layouts folders and csv."""
+    if layout in LABEL_IDS:
+        return LabelRules(ids=train_ids(layout, classes))
+    by_name = {name: train_id for train_id, name in enumerate(classes.names)}
+    meanings = [(value, by_name[name]) for name, values in own_labels.items() for value in values]
+    meanings += [(value, IGNORE) for value in own_ignored]
+    faults = list(_value_faults([value for value, _ in meanings]))
+    if faults:
+        raise UserError("\n".join(faults))
+    return LabelRules(
+        ids={value: meaning for value, meaning in meanings if isinstance(value, int)},
+        colors={value.lower(): meaning for value, meaning in meanings if isinstance(value, str)},
+    )
+
+
+def _value_faults(values: Sequence[Value]) -> Iterator[str]:
+    where = "data.own.labels and data.own.ignored"
+    if len({type(value) for value in values}) > 1:
+        yield f"{where} mix ids and colors; a label file holds one or the other, so give only one kind"
+    for value in values:
+        if isinstance(value, str) and not _is_color(value):
+            yield f"{where}: '{value}' is neither an id nor a color such as '#804080'"
+        if isinstance(value, int) and not 0 <= value < 2**16:
+            yield f"{where}: id {value} is not in 0..65535, the range of a label file"
+    for value, count in Counter(str(value).lower() for value in values).items():
+        if count > 1:
+            yield f"{where} name {value} {count} times; it can mean one thing only"
+
+
+def distinct_colors() -> Iterator[tuple[int, int, int]]:
+    """An endless row of RGB colors (0..255) that differ well from their neighbours in the row; none is black (void)."""
+    step = 0
+    while True:
+        brightness = (1.0, 0.75, 0.5)[step % 3]
+        red, green, blue = colorsys.hsv_to_rgb(step * GOLDEN_RATIO % 1, 0.85 - 0.3 * (step // 3 % 2), brightness)
+        yield round(255 * red), round(255 * green), round(255 * blue)
+        step += 1
+
+
+def _is_color(value: str) -> bool:
+    return re.fullmatch("#[0-9a-fA-F]{6}", value) is not None
+
+
+def _rgb(color: str) -> tuple[int, int, int]:
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)

@@ -1,0 +1,312 @@
+"""Merge a preset (presets/NAME.yaml) into params.yaml, or print it as flags for `dvc exp run`.
+
+    python -m dstc.presets                                        the presets there are
+    python -m dstc.presets NAME [key=value ...]                   merge into params.yaml; its comments stay
+    python -m dstc.presets NAME [key=value ...] --flags | xargs dvc exp run
+
+A preset is an overlay: it holds only the parameters that it sets. Hydra's composition, which DVC offers for this, would
+overwrite params.yaml on every `dvc exp run`, comments included, and go unseen by `dvc repro`.
+
+Three keys of a preset are not parameters: `about` (one line for the list), `extends` (the preset or presets to start
+from, later ones winning) and `requires` (dotted keys whose values are paths of one's own machine, with an example
+each). A file whose name begins with `_` is a part that presets extend, not a preset.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import io
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from dstc.errors import UserError, nearest, reported
+from dstc.files import write_text
+from dstc.params import check_params, read_yaml
+
+Tree = dict[str, Any]  # nested sections, as in params.yaml
+
+PRESETS = Path("presets")
+PARAMS = Path("params.yaml")
+
+
+@dataclass(frozen=True)
+class Preset:
+    about: str
+    requires: dict[str, str]  # dotted key: an example of its value
+    overlay: Tree
+
+
+# --- reading presets
+
+
+def preset_names(folder: Path = PRESETS) -> list[str]:
+    """The presets that can be merged, parts left out."""
+    return sorted(path.stem for path in folder.glob("*.yaml") if not path.stem.startswith("_"))
+
+
+def read_preset(name: str, folder: Path = PRESETS) -> Preset:
+    """A preset by the name that a user typed, with all that it extends."""
+    known = preset_names(folder)
+    if name not in known:
+        raise UserError(f"preset '{name}': there is none of that name{nearest(name, known)}\n{_listed(known, folder)}")
+    return _read(name, folder, ())
+
+
+def _read(name: str, folder: Path, trail: tuple[str, ...]) -> Preset:
+    path = folder / f"{name}.yaml"
+    if name in trail:
+        raise UserError(f"{path}: extends itself: {' -> '.join((*trail, name))}")
+    raw = read_yaml(path)
+    head = {key: _taken(raw, key, kind, path) for key, kind in (("about", str), ("extends", list), ("requires", dict))}
+    parents = [_parent(parent, path, (*trail, name)) for parent in head["extends"]]
+    overlay: Tree = {}
+    requires: dict[str, str] = {}
+    for layer in (*parents, Preset(head["about"], head["requires"], raw)):
+        merge(overlay, layer.overlay)
+        requires |= layer.requires
+    return Preset(head["about"], requires, overlay)
+
+
+def _taken(raw: Tree, key: str, kind: type, path: Path) -> Any:
+    """Take what is not a parameter out of a preset; where it is missing, the kind's empty value."""
+    value = raw.pop(key, kind())
+    if key == "extends" and isinstance(value, str):
+        return [value]
+    if not isinstance(value, kind):
+        raise UserError(f"{path}: {key}: must be a {kind.__name__}, not {value!r}")
+    return value
+
+
+def _parent(name: Any, child: Path, trail: tuple[str, ...]) -> Preset:
+    known = sorted(path.stem for path in child.parent.glob("*.yaml"))
+    if name not in known:
+        raise UserError(f"{child}: extends: there is no '{name}'{nearest(str(name), known)}")
+    return _read(name, child.parent, trail)
+
+
+def _listed(names: list[str], folder: Path) -> str:
+    return f"{folder}/ holds {', '.join(names) or 'no preset; run from the root of the project'}"
+
+
+# --- settings and trees
+
+
+def merge(tree: Tree, overlay: Mapping[str, Any]) -> None:
+    """Set in `tree` what `overlay` holds; sections are merged, any other value, lists too, is replaced."""
+    for key, value in overlay.items():
+        if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
+            merge(tree[key], value)
+        else:
+            tree[key] = copy.deepcopy(value)
+
+
+def parse_settings(settings: Iterable[str]) -> Tree:
+    """`["split.size=200"]` as `{"split": {"size": 200}}`; the values are YAML."""
+    overlay: Tree = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not all(key.split(".")):
+            raise UserError(f"'{setting}': must be key=value with a dotted key, such as split.size=200")
+        try:
+            value = YAML(typ="safe", pure=True).load(text)
+        except YAMLError as error:
+            raise UserError(f"'{setting}': the value is not valid YAML: {' '.join(str(error).split())}") from None
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        merge(overlay, value)
+    return overlay
+
+
+def leaves(overlay: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values; a mapping with keys that `known` lacks (one's own classes) is one value."""
+    for key, value in overlay.items():
+        inside = known.get(key)
+        if isinstance(value, Mapping) and isinstance(inside, Mapping) and value.keys() <= inside.keys():
+            yield from leaves(value, inside, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def value_at(tree: Mapping[str, Any], dotted: str) -> Any:
+    """The value at a dotted key, None where there is none."""
+    value: Any = tree
+    for part in dotted.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+# --- what a preset makes of params.yaml
+
+
+def resolve(name: str, settings: Sequence[str], params: Tree, folder: Path = PRESETS) -> tuple[Tree, Tree]:
+    """(the overlay of a preset and the settings typed beside it, the checked parameters that it makes of `params`)."""
+    preset, typed = read_preset(name, folder), parse_settings(settings)
+    overlay, merged = copy.deepcopy(preset.overlay), copy.deepcopy(params)
+    merge(overlay, typed)
+    merge(merged, overlay)
+    # Before the check: its complaints about the embedded world would hide what is really missing.
+    _demand_paths(name, preset, settings, typed, merged)
+    check_params(merged, f"params.yaml with preset '{name}'")
+    return overlay, merged
+
+
+def _demand_paths(name: str, preset: Preset, settings: Sequence[str], typed: Tree, merged: Tree) -> None:
+    missing = [
+        key
+        for key in preset.requires
+        if value_at(typed, key) is None and not Path(str(value_at(merged, key))).is_absolute()
+    ]
+    if missing:
+        command = [name, *settings, *(f"{key}={preset.requires[key]}" for key in missing)]
+        raise UserError(
+            f"preset '{name}': {', '.join(missing)}: must be given. With your own paths, type\n"
+            f"  python -m dstc.presets {shlex.join(command)}"
+        )
+
+
+def merged_text(text: str, overlay: Tree) -> str:
+    """The text of params.yaml with `overlay` merged into it, comments and formatting kept."""
+    yaml, stream = _round_trip(), io.StringIO()
+    document = yaml.load(text)
+    _edit(document, overlay)
+    yaml.dump(document, stream)
+    return stream.getvalue()
+
+
+def _edit(section: Any, overlay: Mapping[str, Any]) -> None:
+    """Merge into ruamel's document, touching only what changes: lists stay in brackets, comments one space behind."""
+    for key, value in overlay.items():
+        if isinstance(value, Mapping) and isinstance(section.get(key), dict):
+            _edit(section[key], value)
+        elif key not in section or section[key] != value:
+            section[key] = _bracketed(value) if isinstance(value, list) else value
+            comment = section.ca.items.get(key, (None,) * 3)[2]
+            if comment:
+                comment.column = 0  # else it is held at its old column, away from a shorter value
+
+
+def _bracketed(values: list[Any]) -> CommentedSeq:
+    sequence = CommentedSeq(values)
+    sequence.fa.set_flow_style()
+    return sequence
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes None as `null`, as params.yaml does; ruamel leaves it empty.
+
+    A class of its own, because representers are kept by class and DVC, which may run in this process, uses ruamel's.
+    """
+
+    def represent_null(self, _: None) -> ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:null", "null")
+
+
+_Representer.add_representer(type(None), _Representer.represent_null)
+
+
+def _round_trip() -> YAML:
+    yaml = YAML()
+    yaml.Representer = _Representer
+    yaml.preserve_quotes = True
+    yaml.width = 10_000  # never fold a line
+    return yaml
+
+
+# --- printing
+
+
+def changes(before: Tree, after: Tree) -> list[str]:
+    """`key: old -> new`, one line for each parameter that differs."""
+    return [
+        f"{key}: {override_value(value_at(before, key))} -> {override_value(new)}"
+        for key, new in leaves(after, before)
+        if new != value_at(before, key)
+    ]
+
+
+def flags(overlay: Tree, params: Tree) -> str:
+    """The overlay as `-S` flags, quoted for a shell (and for xargs).
+
+    All of it, not only what differs from params.yaml, so that a saved command line keeps its meaning.
+    """
+    words = []
+    for key, value in leaves(overlay, params):
+        add = "++" if isinstance(value, Mapping) else ""  # Hydra refuses new keys without it
+        words += ["-S", f"{add}{key}={override_value(value)}"]
+    return shlex.join(words)
+
+
+def override_value(value: Any) -> str:
+    """A value in the grammar of Hydra's overrides, which `-S` has; strings are quoted only where they must be."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{override_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(override_value(item) for item in value) + "]"
+    return _override_string(str(value))
+
+
+def _override_string(text: str) -> str:
+    words = ("null", "true", "false", "inf", "nan")
+    if re.fullmatch(r"[A-Za-z_/][\w/.-]*", text, re.ASCII) and text.lower() not in words:
+        return text
+    # In Hydra's quotes a backslash escapes only in front of a quote.
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"
+
+
+# --- the command
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m dstc.presets", description="Merge a preset into params.yaml.")
+    parser.add_argument("name", nargs="?", help="a preset; without one, the presets are listed")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="parameters to set beside it")
+    parser.add_argument("--flags", action="store_true", help="print -S flags for `dvc exp run`; change nothing")
+    parser.add_argument("--list", action="store_true", help="list the presets")
+    options = parser.parse_intermixed_args(arguments)
+    with reported():
+        if options.list or options.name is None:
+            _print_list()
+        elif options.flags:
+            params = read_yaml(PARAMS)
+            print(flags(resolve(options.name, options.settings, params)[0], params))
+        else:
+            _merge_into_params(options.name, options.settings)
+
+
+def _print_list() -> None:
+    names = preset_names()
+    if not names:
+        raise UserError(_listed(names, PRESETS))
+    for name in names:
+        print(f"{name:<{max(map(len, names))}}  {read_preset(name).about}")
+
+
+def _merge_into_params(name: str, settings: Sequence[str]) -> None:
+    before = read_yaml(PARAMS)
+    overlay, after = resolve(name, settings, before)
+    write_text(PARAMS, merged_text(PARAMS.read_text(encoding="utf-8"), overlay))
+    print("\n".join(changes(before, after)) or f"{PARAMS} already holds preset '{name}'")
+    for key in read_preset(name).requires:  # perhaps left by another preset: let the user see them
+        if value_at(overlay, key) is None:
+            print(f"{key}: kept {value_at(after, key)}")
+
+
+if __name__ == "__main__":
+    main()

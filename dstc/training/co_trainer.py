@@ -1,0 +1,156 @@
+"""Co-training: the method's losses, given to the loop."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dstc.evaluation.pictures import colorize, grid, legend_of
+from dstc.files import written_whole
+from dstc.loading.color_augmentation import color_augmentation
+from dstc.loading.loaders import Crops, Stream, ValidationImages, training_batches
+from dstc.method.batches import CoTrainingBatch, LabeledBatch
+from dstc.method.class_mix import sample_half_of_classes
+from dstc.method.co_training import PASTE, CoTraining, Step
+from dstc.method.domain_specific_initialization import Branches
+from dstc.params import CoTrain
+from dstc.randomness import stream_seed
+from dstc.training.loop import Curves, train
+from dstc.training.optimizer import poly_learning_rate, set_learning_rate
+from dstc.training.setting import Setting
+from dstc.training.step import Learner, training_step
+from dstc.training.validation import validate
+
+
+class CoTrainer:
+    """Two learners with four and two losses, one batch for both."""
+
+    def __init__(self, branches: Branches, *, setting: Setting, co_train: CoTrain, val: ValidationImages) -> None:
+        self.branches, self.setting, self.co_train, self.val = branches, setting, co_train, val
+        self.seed = stream_seed(setting.seed, "co_train")
+        self.method = CoTraining(
+            combination=co_train.combination,
+            alignment=co_train.alignment_weight > 0,
+            alignment_counts_void=co_train.alignment_counts_void,
+            cross_supervision=co_train.cross_supervision,
+            class_mix=co_train.class_mix,
+            teacher_batch_norm=co_train.teacher_batch_norm,
+            teachers_run=co_train.teachers_run,
+        )
+        self.source_biased = setting.learner(
+            "source_biased", branches.source_biased, {"alignment": co_train.alignment_weight}
+        )
+        self.target_biased = setting.learner("target_biased", branches.target_biased)
+        self.best: dict[str, tuple[float, dict[str, Tensor]]] = {}
+
+    @property
+    def learners(self) -> tuple[Learner, Learner]:
+        return self.source_biased, self.target_biased
+
+    def run(self, streams: Mapping[str, Stream], pictures: Path) -> Curves:
+        """Train both branches in place on the streams source, labeled_target and (unless there is none) unlabeled_target.
+
+        Pictures of what is being mixed go to the folder `pictures`.
+        """
+        schedule, setting = self.co_train, self.setting
+        curves = train(
+            training_batches(
+                streams, seed=self.seed, first=0, iterations=schedule.iterations, workers=setting.runtime.workers
+            ),
+            lambda iteration, batch, rate: self.step(iteration, batch, rate, pictures),
+            name="co_train",
+            iterations=schedule.iterations,
+            learning_rate=lambda iteration: poly_learning_rate(
+                schedule.learning_rate,
+                iteration,
+                schedule_iterations=schedule.schedule_iterations,
+                power=setting.optim.poly_power,
+                ramp_iterations=schedule.ramp_iterations,
+            ),
+            validate=self._validate,
+            validate_every=schedule.validate_every,
+            device=setting.device,
+        )
+        if schedule.choose_checkpoint == "best_on_val":
+            for learner in self.learners:
+                learner.network.load_state_dict(self.best[learner.name][1])
+        return curves
+
+    def step(self, iteration: int, batch: Mapping[str, Crops], learning_rate: float, pictures: Path) -> dict[str, Tensor]:
+        """One co-training step; `iteration` counts from 0."""
+        for learner in self.learners:
+            set_learning_rate(learner.optimizer, learning_rate)
+        unlabeled = batch.get("unlabeled_target")
+        parts = CoTrainingBatch(
+            source=self.setting.on_device(batch["source"]),
+            labeled_target=self.setting.on_device(batch["labeled_target"]),
+            unlabeled_target=None if unlabeled is None else self.setting.on_device(unlabeled).image,
+        )
+        step = Step(
+            self.branches,
+            parts,
+            self.method,
+            choose=lambda what, label: self._choose(iteration, what, label),
+            augment=lambda student, images: self._augment(iteration, student, images),
+        )
+        values = training_step(
+            [(self.source_biased, step.source_biased_losses), (self.target_biased, step.target_biased_losses)],
+            sequential=self.co_train.update == "sequential",
+        )
+        if iteration % self.co_train.pictures_every == 0:
+            self._draw(iteration, parts, step, pictures)
+        return values
+
+    def _choose(self, iteration: int, what: str, label: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(stream_seed(self.seed, what, iteration))
+        with_replacement = what == PASTE and self.co_train.paste_with_replacement
+        classes = len(self.setting.classes)
+        return sample_half_of_classes(label, classes, generator=generator, with_replacement=with_replacement)
+
+    def _augment(self, iteration: int, student: str, images: Tensor) -> Tensor:
+        if not self.co_train.color_augmentation:
+            return images
+        generator = torch.Generator().manual_seed(stream_seed(self.seed, "color", student, iteration))
+        return color_augmentation(images, self.setting.normalization, generator=generator)
+
+    def _validate(self, _: int) -> dict[str, float]:
+        scores = validate(
+            {learner.name: learner.network for learner in self.learners},
+            self.val,
+            normalization=self.setting.normalization,
+            device=self.setting.device,
+            batch=4,
+            workers=self.setting.runtime.workers,
+        )
+        if self.co_train.choose_checkpoint == "best_on_val":
+            for learner in self.learners:
+                score = scores[f"{learner.name}_miou"]
+                if learner.name not in self.best or score > self.best[learner.name][0]:
+                    self.best[learner.name] = (score, copy.deepcopy(learner.network.state_dict()))
+        return scores
+
+    def _draw(self, iteration: int, parts: CoTrainingBatch, step: Step, folder: Path) -> None:
+        """Input, pseudo-label, mixed image and mixed label of each branch's passes, as one picture."""
+        classes, panels = self.setting.classes, []
+
+        def add(title: str, what: LabeledBatch | Tensor) -> None:
+            if isinstance(what, LabeledBatch):
+                image = self.setting.normalization.invert(what.image[:1])[0].cpu().numpy()
+                panels.append((title, image))
+                panels.append((f"{title}: label", colorize(what.label[0].cpu().numpy(), classes)))
+            else:
+                panels.append((title, colorize(what[0].cpu().numpy(), classes)))
+
+        add("source", parts.source)
+        add("labeled target", parts.labeled_target)
+        if parts.unlabeled_target is not None:
+            unlabeled = self.setting.normalization.invert(parts.unlabeled_target[:1])[0].cpu().numpy()
+            panels.append(("unlabeled target", unlabeled))
+        for name, what in sorted(step.seen.items()):
+            add(name.replace("_", " "), what)
+        with written_whole(folder / f"iteration_{iteration + 1:06d}.png") as partial:
+            grid(panels, legend_of(classes)).save(partial, format="PNG")

@@ -1,0 +1,38 @@
+"""Curves as CSV files that DVC plots: a column a quantity, a row an iteration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dstc.files import write_text
+
+
+class Curve:
+    """Rows of numbers, written whole at the end. Losses are averaged over the iterations since the last row."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+        self._sums: dict[str, float] = {}
+        self._count = 0
+
+    def add(self, values: dict[str, float]) -> None:
+        """Gather one iteration's losses."""
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._count += 1
+
+    def close_row(self, iteration: int, **more: float) -> None:
+        """Write down the means since the last row at this iteration (counted from 1)."""
+        means = {name: value / self._count for name, value in self._sums.items()}
+        self.rows.append({"iteration": iteration, **more, **means})
+        self._sums, self._count = {}, 0
+
+    def save(self, path: Path) -> None:
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        lines = [",".join(names)]
+        lines += [",".join(_number(row.get(name)) for name in names) for row in self.rows]
+        write_text(path, "\n".join(lines) + "\n")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,59 @@
+"""One training step of any number of learners: the one .backward() and the one .step() of the project."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from dstc.errors import UserError
+
+Losses = Iterator[dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A network that is trained, with its optimizer, its name in the curve, and the weights of its losses (1 if not named)."""
+
+    name: str
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    loss_weights: Mapping[str, float] = field(default_factory=dict)
+
+
+def training_step(
+    learners: Sequence[tuple[Learner, Callable[[], Losses]]], *, sequential: bool = False
+) -> dict[str, Tensor]:
+    """Back-propagate every loss of every learner, one graph alive at a time, and step.
+
+    `sequential` steps each learner before the next one's losses are asked for; otherwise all step at the end. Gives each
+    loss, unweighted, as "learner/loss". Nothing here waits for the device.
+    """
+    values: dict[str, Tensor] = {}
+    for learner, losses in learners:
+        learner.optimizer.zero_grad(set_to_none=True)
+        for terms in losses():
+            total = torch.stack([learner.loss_weights.get(name, 1.0) * loss for name, loss in terms.items()]).sum()
+            total.backward()
+            values |= {f"{learner.name}/{name}": loss.detach() for name, loss in terms.items()}
+        if sequential:
+            learner.optimizer.step()
+    if not sequential:
+        for learner, _ in learners:
+            learner.optimizer.step()
+    return values
+
+
+def finite_losses(values: Mapping[str, Tensor], *, iteration: int, learning_rate: float) -> dict[str, float]:
+    """The losses as numbers, fetched in one go; one that is not finite ends the run, named."""
+    numbers = dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise UserError(
+                f"iteration {iteration}: the loss {name} is {value} (learning rate {learning_rate:.3g}); nothing was "
+                "saved. Lower the learning rate or check the images of this batch"
+            )
+    return numbers

@@ -1,0 +1,74 @@
+"""Training with cross entropy alone: both warm-ups, and the baselines that co-training is measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from dstc.loading.loaders import Crops, Stream, ValidationImages, training_batches
+from dstc.method.cross_entropy import cross_entropy
+from dstc.models.deeplab_v2 import DeepLabV2
+from dstc.params import Training
+from dstc.randomness import stream_seed
+from dstc.training.loop import Curves, train
+from dstc.training.optimizer import poly_learning_rate, set_learning_rate
+from dstc.training.setting import Setting
+from dstc.training.step import Losses, training_step
+from dstc.training.validation import validate
+
+
+def train_supervised(
+    network: DeepLabV2,
+    streams: Mapping[str, Stream],
+    *,
+    name: str,
+    setting: Setting,
+    schedule: Training,
+    val: ValidationImages,
+) -> Curves:
+    """Train `network` in place on every stream, a forward pass each per iteration ("stream_cross_entropy" in the curve).
+
+    One stream is a warm-up; source and labeled target together are plain joint training.
+    """
+    learner = setting.learner(name, network)
+    batches = training_batches(
+        streams,
+        seed=stream_seed(setting.seed, name),
+        first=0,
+        iterations=schedule.iterations,
+        workers=setting.runtime.workers,
+    )
+
+    def step(_: int, batch: dict[str, Crops], learning_rate: float) -> dict[str, Tensor]:
+        set_learning_rate(learner.optimizer, learning_rate)
+
+        def losses() -> Losses:
+            for stream, crops in batch.items():
+                part = setting.on_device(crops)
+                yield {f"{stream}_cross_entropy": cross_entropy(network(part.image), part.label)}
+
+        return training_step([(learner, losses)])
+
+    return train(
+        batches,
+        step,
+        name=name,
+        iterations=schedule.iterations,
+        learning_rate=lambda iteration: poly_learning_rate(
+            schedule.learning_rate,
+            iteration,
+            schedule_iterations=schedule.schedule_iterations,
+            power=setting.optim.poly_power,
+        ),
+        validate=lambda _: validate(
+            {"target": network},
+            val,
+            normalization=setting.normalization,
+            device=setting.device,
+            batch=4,
+            workers=setting.runtime.workers,
+        ),
+        validate_every=schedule.validate_every,
+        device=setting.device,
+    )

@@ -1,0 +1,70 @@
+"""Stage co_train: the two warmed-up networks teach each other (the method of the paper).
+
+    python -m stages.co_train
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from dstc.errors import reported
+from dstc.files import folder_written_whole
+from dstc.index import load_index, read_split, root_folders
+from dstc.loading.loaders import Stream, ValidationImages
+from dstc.method.domain_specific_initialization import initialize_branches
+from dstc.params import read_params
+from dstc.training.co_trainer import CoTrainer
+from dstc.training.setting import Setting
+from stages.places import (
+    CO_TRAIN,
+    INDEX_SOURCE,
+    INDEX_TARGET_TRAIN,
+    INDEX_TARGET_VAL,
+    NETWORK,
+    SPLIT,
+    WARM_UP_SOURCE,
+    WARM_UP_TARGET,
+)
+
+
+def co_train() -> None:
+    params = read_params()
+    settings = params.co_train
+    target_roots = root_folders(params.paths.target, "cityscapes", params.paths.unlabeled)
+    source, target = load_index(INDEX_SOURCE), load_index(INDEX_TARGET_TRAIN)
+    labeled, unlabeled = read_split(SPLIT)
+    streams = {
+        "source": Stream(source, root_folders(params.paths.source, "gta5"), settings.batch.source, settings.crop),
+        "labeled_target": Stream(target.named(labeled), target_roots, settings.batch.labeled_target, settings.crop),
+    }
+    if unlabeled:
+        images = target.named(unlabeled).without_labels()
+        streams["unlabeled_target"] = Stream(images, target_roots, settings.batch.unlabeled_target, settings.crop)
+    else:
+        print("co_train: every target image is labeled, so the terms on unlabeled images are skipped")
+
+    setting = Setting.of(params, source.classes)
+    branches = initialize_branches(
+        lambda: setting.trained_network(WARM_UP_SOURCE / NETWORK),
+        lambda: setting.trained_network(WARM_UP_TARGET / NETWORK),
+        initialization=settings.initialization,
+    )
+    val = ValidationImages(load_index(INDEX_TARGET_VAL), target_roots)
+    trainer = CoTrainer(branches, setting=setting, co_train=settings, val=val)
+    with folder_written_whole(CO_TRAIN / "mixing") as pictures:
+        curves = trainer.run(streams, pictures)
+    curves.losses.save(CO_TRAIN / "losses.csv")
+    curves.validation.save(CO_TRAIN / "validation.csv")
+    for learner in trainer.learners:
+        setting.save(CO_TRAIN / f"{learner.name}.pt", learner.network, trained=learner.name, schedule=settings.model_dump())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
+    with reported():
+        co_train()
+
+
+if __name__ == "__main__":
+    main()

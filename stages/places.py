@@ -1,0 +1,16 @@
+"""Where each stage finds what an earlier one made. dvc.yaml names the same paths; a test compares them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+WORLD = Path("data/world")
+INDEX_SOURCE = Path("data/index/source.json")
+INDEX_TARGET_TRAIN = Path("data/index/target_train.json")
+INDEX_TARGET_VAL = Path("data/index/target_val.json")
+SPLIT = Path("data/split")
+WARM_UP_SOURCE = Path("data/warm_up_source")
+WARM_UP_TARGET = Path("data/warm_up_target")
+CO_TRAIN = Path("data/co_train")
+METRICS = Path("metrics")
+NETWORK = "network.pt"

@@ -1,0 +1,66 @@
+"""Stage prepare_data: find the data, read every image and label once, and write an index of each domain to data/index.
+
+Where the paths are 'embedded', the built-in world is rendered to data/world first. All faults in the data are listed
+together; nothing is written then.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import Any
+
+from dstc.errors import reported
+from dstc.index import root_folders, save_index
+from dstc.params import Data, Params, Paths, Source, Target, read_params
+from dstc.preparation.indexing import Domain, index_domains
+from dstc.preparation.label_rules import label_rules, task_classes
+from dstc.preparation.outputs import output_folder
+from dstc.preparation.summary import summary_table
+from dstc.preparation.world.build import build_world
+from stages.places import INDEX_SOURCE, WORLD
+
+NO_WORLD = "paths.source and paths.target name folders, so the embedded world was not built.\n"
+
+
+def prepare(params: Params) -> None:
+    """Build the world if it is wanted; index the three domains; print what was found."""
+    embedded, world = params.paths.source == "embedded", params.data.world
+    if embedded:
+        with output_folder(WORLD) as folder:
+            build_world(folder, **world.model_dump(), workers=params.runtime.workers)
+    indexed = index_domains(*_domains(params.paths, params.data), workers=params.runtime.workers)
+    if not embedded:
+        with output_folder(WORLD) as folder:
+            (folder / "README.txt").write_text(NO_WORLD)  # DVC needs the output to exist
+    with output_folder(INDEX_SOURCE.parent) as folder:
+        for index in indexed.indexes:
+            save_index(index, folder / f"{index.domain}.json")
+    print(summary_table(indexed.indexes), *(f"note: {note}" for note in indexed.notes), sep="\n")
+
+
+def _domains(paths: Paths, data: Data) -> tuple[Domain, Domain, Domain]:
+    source = _domain(data, data.source, name="source", parameter="paths.source", split="train", labels_required=True,
+                     folders=root_folders(paths.source, "gta5"), held_out=data.source.held_out)  # fmt: skip
+    val = _domain(data, data.target, name="target_val", parameter="paths.target", split=data.target.val,
+                  labels_required=True, folders=root_folders(paths.target, "cityscapes"))  # fmt: skip
+    with_unlabeled = root_folders(paths.target, "cityscapes", paths.unlabeled)
+    train = replace(val, name="target_train", split=data.target.train, labels_required=False, folders=with_unlabeled)
+    return source, train, val
+
+
+def _domain(data: Data, section: Source | Target, **rest: Any) -> Domain:
+    classes = task_classes(data.classes, data.own.class_names, data.own.colors)
+    labels = label_rules(section.layout, classes, data.own.labels, data.own.ignored)
+    resize = (section.resize[0], section.resize[1]) if section.resize else None
+    return Domain(layout=section.layout, resize=resize, classes=classes, labels=labels, **rest)
+
+
+def main() -> None:
+    argparse.ArgumentParser("python -m stages.prepare_data", description=__doc__).parse_args()
+    with reported():
+        prepare(read_params())
+
+
+if __name__ == "__main__":
+    main()

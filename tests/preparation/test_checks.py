@@ -1,0 +1,140 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dstc.index import digest
+from dstc.preparation.checks import Checked, Rules, check_pair
+from dstc.preparation.label_rules import LabelRules, label_rules
+from dstc.preparation.layouts import Pair
+from dstc.taxonomy import CITYSCAPES_19, IGNORE, SYNTHIA_16
+from tests.preparation import trees
+
+GTA5 = Rules(19, label_rules("gta5", CITYSCAPES_19, {}, []), labels_required=True)
+PAIR = Pair("images/00001.png", "labels/00001.png")
+
+
+def check(root: Path, rules: Rules = GTA5, pair: Pair = PAIR) -> Checked:
+    return check_pair(rules, root, 0, pair)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_entry_holds_sizes_digests_and_the_pixels_of_palette_and_gray_labels(tmp_path: Path, number: int) -> None:
+    trees.gta5(tmp_path, 2, size=(13, 7))
+    names = f"images/0000{number}.png", f"labels/0000{number}.png"
+    entry = check(tmp_path, pair=Pair(*names)).entry
+    assert entry is not None
+    assert (entry.image, entry.label) == names
+    assert (entry.width, entry.height) == (13, 7)
+    assert entry.image_digest == digest((tmp_path / names[0]).read_bytes())
+    assert entry.label_digest == digest((tmp_path / names[1]).read_bytes())
+    assert entry.pixels is not None
+    assert len(entry.pixels) == 19
+    assert (entry.pixels[0], entry.pixels[10], sum(entry.pixels)) == (6 * 7, 7 * 7, 13 * 7)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_16_bit_synthia_labels_of_three_and_four_channels_are_read_by_their_first(tmp_path: Path, number: int) -> None:
+    trees.synthia(tmp_path)
+    rules = Rules(16, label_rules("synthia", SYNTHIA_16, {}, []), labels_required=True)
+    entry = check(tmp_path, rules, Pair(f"RGB/000000{number}.png", f"GT/LABELS/000000{number}.png")).entry
+    assert entry is not None
+    assert entry.pixels is not None
+    found = {SYNTHIA_16.names[i]: count for i, count in enumerate(entry.pixels) if count}
+    assert found == {"road": 48, "car": 48}
+
+
+def test_rgb_labels_are_read_by_own_colors(tmp_path: Path) -> None:
+    trees.write_photo(tmp_path / PAIR.image, size=(2, 1))
+    trees.write(tmp_path / "labels/00001.png", np.array([[[1, 2, 3], [0, 0, 0]]], np.uint8))
+    rules = Rules(2, LabelRules(colors={"#010203": 1, "#000000": IGNORE}), labels_required=True)
+    entry = check(tmp_path, rules).entry
+    assert entry is not None
+    assert entry.pixels == (0, 1)
+
+
+def faults(checked: Checked) -> str:
+    assert checked.entry is None
+    return "\n".join(checked.faults)
+
+
+def test_a_truncated_image_and_an_unknown_label_id_of_one_pair_are_both_told(tmp_path: Path) -> None:
+    trees.gta5(tmp_path, 1)
+    image = tmp_path / PAIR.image
+    image.write_bytes(image.read_bytes()[:-60])
+    trees.write(tmp_path / "labels/00001.png", fill=77)
+    lines = faults(check(tmp_path)).splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith(f"{image}: cannot be decoded as an image")
+    assert "truncated" in lines[0]
+    assert lines[1].startswith(f"{tmp_path}/labels/00001.png: unknown label id 77 (known are")
+
+
+def test_an_unknown_id_in_own_data_names_the_parameter(tmp_path: Path) -> None:
+    trees.gta5(tmp_path, 1)
+    rules = Rules(2, LabelRules(ids={trees.ROAD: 0}), labels_required=True, own_labels=True)
+    assert "unknown label id 23 (known are 7); name it in data.own.labels or .ignored" in faults(check(tmp_path, rules))
+
+
+def test_a_truncated_16_bit_label_is_a_fault(tmp_path: Path) -> None:
+    trees.synthia(tmp_path, 1)
+    label = tmp_path / "GT/LABELS/0000000.png"
+    label.write_bytes(label.read_bytes()[:50])
+    rules = Rules(16, label_rules("synthia", SYNTHIA_16, {}, []), labels_required=True)
+    assert f"{label}: cannot be decoded" in faults(
+        check(tmp_path, rules, Pair("RGB/0000000.png", "GT/LABELS/0000000.png"))
+    )
+
+
+def test_a_label_of_other_size_is_a_fault_naming_both_sizes(tmp_path: Path) -> None:
+    trees.gta5(tmp_path, 1)
+    trees.write(tmp_path / "labels/00001.png", size=(12, 9), fill=trees.ROAD)
+    assert faults(check(tmp_path)) == f"{tmp_path}/labels/00001.png: is 12x9, but its image is 12x8"
+
+
+def test_a_gta5_label_of_nearly_the_same_aspect_is_accepted_only_where_both_are_resized(tmp_path: Path) -> None:
+    trees.write_photo(tmp_path / PAIR.image, size=(191, 120))
+    trees.write(tmp_path / "labels/00001.png", size=(191, 119), fill=trees.ROAD)
+    assert "accepts so small a difference where data.source.resize is set" in faults(check(tmp_path))
+    near = Rules(19, GTA5.labels, labels_required=True, near_sizes=True)
+    accepted = check(tmp_path, near)
+    assert accepted.size_differs
+    assert accepted.entry is not None
+    assert accepted.entry.height == 120
+    trees.write(tmp_path / "labels/00001.png", size=(191, 118), fill=trees.ROAD)
+    assert "is 191x118, but its image is 191x120" in faults(check(tmp_path, near))
+
+
+def test_a_missing_label_is_a_fault_only_where_labels_are_required(tmp_path: Path) -> None:
+    trees.gta5(tmp_path, 1)
+    pair = Pair(PAIR.image, None, wanted="labels/00001.png")
+    assert faults(check(tmp_path, pair=pair)) == f"{tmp_path}/{PAIR.image}: has no label; expected is labels/00001.png"
+    entry = check(tmp_path, Rules(19, GTA5.labels, labels_required=False), pair).entry
+    assert entry is not None
+    assert (entry.label, entry.label_digest, entry.pixels) == (None, None, None)
+
+
+def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
+    trees.gta5(tmp_path, 1)
+    (tmp_path / PAIR.image).unlink()
+    assert faults(check(tmp_path)) == f"{tmp_path}/{PAIR.image}: cannot be read (No such file or directory)"
+
+
+def test_a_turned_photo_is_refused_with_the_cure(tmp_path: Path) -> None:
+    trees.gta5(tmp_path, 1)
+    exif, content = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    Image.new("RGB", (12, 8)).save(content, "JPEG", exif=exif)
+    (tmp_path / "images/00001.png").write_bytes(content.getvalue())
+    assert "EXIF orientation is 6" in faults(check(tmp_path))
+    assert "-auto-orient" in faults(check(tmp_path))
+
+
+def test_a_label_void_throughout_is_allowed_and_counts_nothing(tmp_path: Path) -> None:
+    trees.gta5(tmp_path, 1)
+    trees.write(tmp_path / "labels/00001.png", fill=trees.LICENSE_PLATE)
+    entry = check(tmp_path).entry
+    assert entry is not None
+    assert entry.pixels == (0,) * 19

@@ -1,0 +1,142 @@
+from pathlib import Path
+
+import pytest
+
+from dstc.errors import UserError
+from dstc.preparation.layouts import list_images, list_pairs, stays_inside
+from tests.preparation import trees
+
+
+def test_gta5_pairs_images_and_labels_of_the_same_name_and_passes_over_hidden_files(tmp_path: Path) -> None:
+    trees.gta5(tmp_path, 3)
+    (tmp_path / "images/._00001.png").write_bytes(b"a Mac's")
+    (tmp_path / "labels/00003.png").unlink()
+    pairs = list_pairs("gta5", tmp_path, "train")
+    assert [(pair.image, pair.label) for pair in pairs] == [
+        ("images/00001.png", "labels/00001.png"),
+        ("images/00002.png", "labels/00002.png"),
+        ("images/00003.png", None),
+    ]
+    assert pairs[2].wanted == "labels/00003.png"
+
+
+def test_synthia_pairs_rgb_and_gt_labels(tmp_path: Path) -> None:
+    pairs = list_pairs("synthia", trees.synthia(tmp_path), "train")
+    assert [(pair.image, pair.label) for pair in pairs] == [
+        ("RGB/0000000.png", "GT/LABELS/0000000.png"),
+        ("RGB/0000001.png", "GT/LABELS/0000001.png"),
+    ]
+
+
+def test_cityscapes_takes_label_ids_of_the_split_and_none_where_a_label_is_missing(tmp_path: Path) -> None:
+    pairs = list_pairs("cityscapes", trees.cityscapes(tmp_path, train=3, labeled=1), "train")
+    assert [(pair.image, pair.label) for pair in pairs] == [
+        (
+            "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png",
+            "gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png",
+        ),
+        ("leftImg8bit/train/aachen/aachen_000002_000019_leftImg8bit.png", None),
+        ("leftImg8bit/train/bremen/bremen_000001_000019_leftImg8bit.png", None),
+    ]
+
+
+def test_folders_pairs_by_path_without_ending_at_any_depth(tmp_path: Path) -> None:
+    trees.write_photo(tmp_path / "train/images/day/frame.01.jpg")
+    trees.write_photo(tmp_path / "train/images/night/frame.01.JPEG")
+    trees.write(tmp_path / "train/labels/day/frame.01.png")
+    (tmp_path / "train/images/notes.txt").write_text("no image")
+    pairs = list_pairs("folders", tmp_path, "train")
+    assert [(pair.image, pair.label) for pair in pairs] == [
+        ("train/images/day/frame.01.jpg", "train/labels/day/frame.01.png"),
+        ("train/images/night/frame.01.JPEG", None),
+    ]
+    assert pairs[1].wanted == "train/labels/night/frame.01.png"
+
+
+def test_folders_refuses_labels_without_image_lossy_labels_and_doubled_names_together(tmp_path: Path) -> None:
+    for name in ("a.png", "a.jpg", "b.png"):
+        trees.write_photo(tmp_path / "val/images" / name)
+    trees.write(tmp_path / "val/labels/b.jpg")
+    trees.write(tmp_path / "val/labels/b_label.png")
+    with pytest.raises(UserError) as refused:
+        list_pairs("folders", tmp_path, "val")
+    message = str(refused.value)
+    assert f"{tmp_path}/val/images/a.png: one of several files of this name" in message
+    assert f"{tmp_path}/val/labels/b_label.png: no image of this name in val/images" in message
+    assert f"{tmp_path}/val/labels/b.jpg: a label must be stored without loss" in message
+
+
+def test_csv_reads_names_with_commas_and_empty_labels_and_a_spreadsheets_mark(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text('\ufeffimage,label,note\n"b, c.png",l.png,x\n\na.png,,\n', encoding="utf-8")
+    pairs = list_pairs("csv", tmp_path, "train")
+    assert [(pair.image, pair.label) for pair in pairs] == [("a.png", None), ("b, c.png", "l.png")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,label\n../a.png,\n", ":2: '../a.png' must be a path relative to"),
+        ("image,label\na.png,/b.png\n", ":2: '/b.png' must be a path relative to"),
+        ("image,label\na.png,\na.png,\n", ":3: 'a.png' is listed already, in line 2"),
+        ("image,label\n,b.png\n", ":2: column image is empty"),
+        ("image,label\na.png,b.jpg\n", "b.jpg: a label must be stored without loss"),
+        ("picture,label\na.png,b.png\n", r"missing: \['image'\]"),
+        ("", "missing:"),
+        ("image,label\n", "no images found; layout 'csv' expects train.csv with the columns image and label"),
+    ],
+)
+def test_csv_refuses(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "train.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        list_pairs("csv", tmp_path, "train")
+
+
+def test_csv_refuses_a_file_that_is_not_utf_8_or_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"val\.csv: no such file; layout 'csv' expects val\.csv"):
+        list_pairs("csv", tmp_path, "val")
+    (tmp_path / "val.csv").write_bytes("image,label\nä.png,\n".encode("latin-1"))
+    with pytest.raises(UserError, match="not a CSV file in UTF-8"):
+        list_pairs("csv", tmp_path, "val")
+
+
+@pytest.mark.parametrize(
+    ("layout", "expected"),
+    [
+        ("gta5", r"images: no such folder; layout 'gta5' expects images/\*\.png and labels"),
+        ("synthia", r"RGB: no such folder; layout 'synthia' expects RGB/\*\.png and GT/LABELS"),
+        ("cityscapes", "leftImg8bit/train: no such folder; layout 'cityscapes' expects leftImg8bit/train/<city>"),
+        ("folders", "train/images: no such folder; layout 'folders' expects train/images"),
+    ],
+)
+def test_a_folder_of_another_layout_says_what_was_expected(tmp_path: Path, layout: str, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        list_pairs(layout, tmp_path, "train")
+
+
+def test_a_folder_without_images_and_a_missing_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    with pytest.raises(UserError, match="no images found; layout 'gta5' expects"):
+        list_pairs("gta5", tmp_path, "train")
+    with pytest.raises(UserError, match="no images found"):
+        list_images(tmp_path)
+    for lister in (lambda: list_pairs("gta5", tmp_path / "x", "train"), lambda: list_images(tmp_path / "x")):
+        with pytest.raises(UserError, match="x: no such folder"):
+            lister()
+
+
+def test_unlabeled_images_are_found_at_any_depth_through_links_and_link_loops_end(tmp_path: Path) -> None:
+    trees.write_photo(tmp_path / "elsewhere/b.jpg")
+    trees.write_photo(tmp_path / "mine/deep/a.png")
+    (tmp_path / "mine/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "mine/deep/loop").symlink_to(tmp_path / "mine")
+    assert [pair.image for pair in list_images(tmp_path / "mine")] == ["deep/a.png", "linked/b.jpg"]
+
+
+def test_a_split_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"split '\.\./val'"):
+        list_pairs("cityscapes", tmp_path, "../val")
+    assert stays_inside("a/b..c")
+    assert not stays_inside("/a")
+    assert not stays_inside("a/../..")
+    assert not stays_inside("")

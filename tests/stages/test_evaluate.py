@@ -1,0 +1,164 @@
+"""The whole stage in a folder of its own: four untrained networks, five small val images of two sizes."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from ruamel.yaml import YAML
+
+from dstc.errors import UserError
+from dstc.evaluation.protocols import ROWS
+from dstc.index import DomainIndex, Entry, digest, load_index, save_index
+from dstc.params import read_params
+from dstc.taxonomy import CITYSCAPES_19, IGNORE, train_ids
+from dstc.training.setting import Setting
+from stages.evaluate import CHECKPOINTS, evaluate_networks
+
+ROOT = Path(__file__).parents[2]
+CURVES = [
+    f"{kind}_{stage}.csv"
+    for stage in ("warm_up_source", "warm_up_target", "co_train")
+    for kind in ("losses", "validation")
+]
+SIZES = [(48, 32), (48, 32), (48, 32), (40, 32), (48, 32)]
+
+
+def write_val_images(folder):
+    """Images as (width, height) of SIZES, labels as Cityscapes label ids, and their index."""
+    draws, entries = np.random.default_rng(0), []
+    for position, (width, height) in enumerate(SIZES):
+        names = f"ulm/{position}.png", f"ulm/{position}_label.png"
+        label = draws.choice([0, 7, 11, 23, 26], (height // 8, width // 8)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+        for name, pixels in zip(
+            names, (draws.integers(0, 256, (height, width, 3), dtype=np.uint8), label), strict=True
+        ):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / name)
+        digests = [digest((folder / name).read_bytes()) for name in names]
+        entries.append(Entry(names[0], digests[0], width, height, names[1], digests[1]))
+    ids = train_ids("cityscapes", CITYSCAPES_19)
+    return DomainIndex("target", CITYSCAPES_19.names, CITYSCAPES_19.colors, ids, tuple(entries), resize=(24, 16))
+
+
+@pytest.fixture(scope="module")
+def finished_trainings(tmp_path_factory):
+    """A project folder as it is when evaluate begins."""
+    project = tmp_path_factory.mktemp("project")
+    content = YAML().load(ROOT / "params.yaml")
+    content["paths"].update(source=str(project / "none"), target=str(project / "images"))
+    content["evaluate"].update(batch=2, pictures=2)
+    content["runtime"].update(device="cpu", workers=0, threads=1)
+    YAML().dump(content, project / "params.yaml")
+    index = write_val_images(project / "images")
+    save_index(index, project / "data/index/target_val.json")
+    (project / "data/split").mkdir()
+    (project / "data/split/labeled.txt").write_text("a.png\nb.png\nc.png\n")
+    (project / "data/split/unlabeled.txt").write_text("d.png\n")
+    for seed, path in enumerate(CHECKPOINTS.values()):
+        setting = Setting.of(read_params(project / "params.yaml"), index.classes)
+        setting = dataclasses.replace(setting, seed=seed)
+        setting.save(project / path, setting.new_network(), trained="test")
+        for curve in ("losses", "validation"):
+            (project / path.parent / f"{curve}.csv").write_text(f"iteration,{path.parent.name}\n1,0.5\n")
+    return project
+
+
+@pytest.fixture
+def project(finished_trainings, tmp_path, monkeypatch):
+    """A copy to change; the images stay where they are."""
+    shutil.copytree(finished_trainings, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("images"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def change_params(**sections):
+    content = YAML().load(Path("params.yaml"))
+    for name, values in sections.items():
+        content[name].update(values)
+    YAML().dump(content, Path("params.yaml"))
+
+
+def test_the_stage_writes_scores_tables_curves_and_pictures_and_prints_the_rows(project, capsys):
+    evaluate_networks()
+    metrics = project / "metrics"
+    assert sorted(path.name for path in metrics.iterdir()) == sorted(
+        ["confusion.csv", "iou_per_class.csv", "pictures", "scores.json", "summary.json", *CURVES]
+    )
+    summary = json.loads((metrics / "summary.json").read_text())
+    assert (summary["labeled_images"], summary["chosen_on_val"]) == (3, 0)
+    scores = json.loads((metrics / "scores.json").read_text())
+    for protocol in ("half", "full"):
+        assert list(scores[protocol]) == list(summary[protocol]) == list(ROWS)
+        assert all(summary[protocol][row] == scores[protocol][row]["miou"] for row in ROWS)
+        assert len({json.dumps(row) for row in scores[protocol].values()}) == len(ROWS)  # five different networks
+    assert (metrics / "losses_co_train.csv").read_text() == "iteration,co_train\n1,0.5\n"
+    assert sorted(path.name for path in (metrics / "pictures").iterdir()) == ["1.png", "3.png"]
+    printed = capsys.readouterr().out
+    assert all(title in printed for title in ROWS.values())
+
+
+@pytest.mark.usefixtures("project")
+def test_the_full_protocol_counts_each_labeled_pixel_of_the_files(monkeypatch):
+    kept = []
+    monkeypatch.setattr("stages.evaluate.tables.write_tables", lambda _, confusion, *__: kept.append(confusion))
+    evaluate_networks()
+    index = load_index(Path("data/index/target_val.json"))
+    images = Path(read_params().paths.target)
+    ids = np.array([index.label_ids.get(value, IGNORE) for value in range(256)])
+    labels = [ids[np.asarray(Image.open(images / entry.label))] for entry in index.entries]
+    expected = [sum(int((label == k).sum()) for label in labels) for k in range(19)]
+    assert kept[0]["full"]["average"].counts.sum(1).tolist() == expected
+    assert int(kept[0]["half"]["average"].counts.sum()) <= 5 * 24 * 16
+
+
+def test_pictures_can_be_asked_for_by_name_and_an_unknown_name_stops_before_any_work(project):
+    change_params(evaluate={"picture_names": ["ulm/4.png"]})
+    evaluate_networks()
+    assert [path.name for path in (project / "metrics/pictures").iterdir()] == ["4.png"]
+    shutil.rmtree(project / "metrics")
+    change_params(evaluate={"picture_names": ["ulm/44.png"]})
+    with pytest.raises(UserError, match=r"did you mean 'ulm/4\.png'"):
+        evaluate_networks()
+    assert not (project / "metrics").exists()
+
+
+def test_a_choice_made_on_the_val_images_is_said_in_the_metrics(project):
+    change_params(co_train={"choose_checkpoint": "best_on_val"}, evaluate={"protocols": ["half"], "pictures": 0})
+    evaluate_networks()
+    summary = json.loads((project / "metrics/summary.json").read_text())
+    assert summary["chosen_on_val"] == 1
+    assert "full" not in summary
+    assert list((project / "metrics/pictures").iterdir()) == []
+
+
+@pytest.mark.parametrize("changed", ["ulm/3.png", "ulm/3_label.png"])
+def test_a_changed_file_is_refused_with_its_name_and_the_cure(project, changed):
+    images = shutil.copytree(read_params().paths.target, project / "images")
+    change_params(paths={"target": str(images)})
+    Image.new("L", (40, 32), 7).save(images / changed)
+    with pytest.raises(UserError, match=rf"{changed}: .*dvc repro -f prepare_data"):
+        evaluate_networks()
+    assert not (project / "metrics").exists()
+
+
+@pytest.mark.usefixtures("project")
+def test_dvc_accepts_the_template_of_the_confusion_plot():
+    evaluate_networks()
+    dvc = [sys.executable, "-m", "dvc"]
+    subprocess.run([*dvc, "init", "--no-scm", "-q"], check=True)
+    shutil.copytree(ROOT / ".dvc/plots", ".dvc/plots", dirs_exist_ok=True)
+    columns = {"x": {"metrics/confusion.csv": "predicted"}, "y": {"metrics/confusion.csv": "actual"}}
+    Path("dvc.yaml").write_text(json.dumps({"plots": [{"confusion": {"template": "confusion_rates", **columns}}]}))
+    shown = subprocess.run(
+        [*dvc, "plots", "show", "confusion", "--show-vega"], check=True, capture_output=True, text=True
+    )
+    plot = json.loads(shown.stdout)
+    assert {"actual", "predicted", "rate"} < set(plot["data"]["values"][0])
+    assert plot["spec"]["encoding"]["x"]["field"] == "predicted"
+    assert "<DVC_METRIC" not in shown.stdout

@@ -1,0 +1,149 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from dstc.index import load_index
+from stages import prepare_data
+from tests.preparation import trees
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project folder as the current one, beside folders gta5 and cityscapes."""
+    trees.gta5(tmp_path / "gta5")
+    trees.cityscapes(tmp_path / "cityscapes")
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setattr(sys, "argv", ["prepare_data"])
+    return tmp_path / "project"
+
+
+def run(project: Path, **sections: dict[str, Any]) -> None:
+    paths = {"source": str(project.parent / "gta5"), "target": str(project.parent / "cityscapes")}
+    raw = trees.raw_params(paths=paths | sections.pop("paths", {}), **sections)
+    YAML(typ="safe").dump(raw, project / "params.yaml")
+    prepare_data.main()
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_three_indexes_and_a_note_in_place_of_the_world_are_written(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(project, data={"source.resize": [64, 32], "source.held_out": 1})
+    assert files(project / "data") == [
+        "index/source.json",
+        "index/target_train.json",
+        "index/target_val.json",
+        "world/README.txt",
+    ]
+    source = load_index(project / "data/index/source.json")
+    assert (source.resize, len(source)) == ((64, 32), 3)
+    assert "target_train  4       4" in capsys.readouterr().out
+
+
+def test_the_embedded_world_is_built_and_indexed(project: Path) -> None:
+    run(
+        project,
+        paths={"source": "embedded", "target": "embedded"},
+        data={"world.source_images": 2, "world.train_images": 2, "world.val_images": 1},
+    )
+    for domain, count in (("source", 2), ("target_train", 2), ("target_val", 1)):
+        index = load_index(project / f"data/index/{domain}.json")
+        assert len(index) == count
+        assert all(entry.pixels is not None and sum(entry.pixels) > 0 for entry in index.entries)
+    assert (project / "data/world/gta5/images/00001.png").is_file()
+
+
+def test_unlabeled_folders_are_entries_of_their_own_root(project: Path) -> None:
+    trees.write_photo(project.parent / "more/deep/x.jpg")
+    run(project, paths={"unlabeled": [str(project.parent / "more")]})
+    last = load_index(project / "data/index/target_train.json").entries[-1]
+    assert (last.name, last.root, last.label) == ("unlabeled[0]/deep/x.jpg", 1, None)
+
+
+def test_own_data_in_folders_and_lists_are_indexed_by_own_labels(project: Path) -> None:
+    root = project.parent / "own"
+    for split in ("train", "val"):
+        for name in "ab":
+            trees.write_photo(root / f"{split}/images/{name}.jpg")
+            trees.write(root / f"{split}/labels/{name}.png", fill=3)
+        (root / f"{split}.csv").write_text(f"image,label\n{split}/images/a.jpg,{split}/labels/a.png\n")
+    own = {"own.class_names": ["road", "rail"], "own.labels": {"road": [1], "rail": [3]}, "own.ignored": [0]}
+    layouts = {"source.layout": "folders", "target.layout": "csv"}
+    paths = {"source": str(root), "target": str(root)}
+    run(project, paths=paths, data={"classes": "own", **own, **layouts})
+    assert [entry.pixels for entry in load_index(project / "data/index/source.json").entries] == [(0, 96), (0, 96)]
+    assert len(load_index(project / "data/index/target_val.json")) == 1
+
+
+def test_faults_end_it_with_status_1_and_leave_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project.parent / "gta5/labels/00002.png").write_bytes(b"")
+    trees.write(next((project.parent / "cityscapes/gtFine/val").rglob("*_labelIds.png")), fill=99)
+    with pytest.raises(SystemExit) as ended:
+        run(project)
+    assert ended.value.code == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert errors[0] == "error: 2 faults in the data; nothing was written:"
+    assert "gta5/labels/00002.png: cannot be decoded" in errors[1]
+    assert "unknown label id 99" in errors[2]
+    assert not (project / "data").exists()
+
+
+def test_a_path_that_does_not_exist_names_its_parameter(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(project, paths={"target": "/no/such/folder"})
+    assert capsys.readouterr().err == "error: paths.target: /no/such/folder: no such folder\n"
+
+
+def test_a_crash_while_writing_leaves_nothing_half_written(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = iter(range(2))
+
+    def crash_at_the_third(*_: object) -> None:
+        next(written)
+
+    monkeypatch.setattr(prepare_data, "save_index", crash_at_the_third)
+    with pytest.raises(StopIteration):
+        run(project)
+    assert files(project / "data") == ["world/README.txt"]
+
+
+def test_an_output_folder_that_cannot_be_written_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "data").write_text("a file where a folder should be")
+    with pytest.raises(SystemExit):
+        run(project)
+    assert capsys.readouterr().err.startswith("error: data/world: cannot be written (")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "data").mkdir(mode=0o500)
+    with pytest.raises(SystemExit):
+        run(project)
+    assert "data/world: cannot be written (Permission denied)" in capsys.readouterr().err
+
+
+def test_help_prints_what_the_stage_does() -> None:
+    command = [sys.executable, "-m", "stages.prepare_data", "--help"]
+    shown = subprocess.run(command, cwd=trees.PROJECT, capture_output=True, text=True, check=True).stdout
+    assert "write an index of each domain to data/index" in " ".join(shown.split())
+
+
+@pytest.mark.skipif("DSTC_REAL_DATA" not in os.environ, reason="DSTC_REAL_DATA names no folder of real images")
+def test_real_images_are_indexed_with_the_classes_that_camvid_has(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = Path(os.environ["DSTC_REAL_DATA"])
+    run(project, paths={"source": str(real / "gta5"), "target": str(real / "cityscapes")}, runtime={"workers": 2})
+    sizes = [len(load_index(project / f"data/index/{d}.json")) for d in ("source", "target_train", "target_val")]
+    assert sizes == [699, 468, 233]
+    out = capsys.readouterr().out
+    assert "source has no pixel of: rider, bus, train" in out
+    assert "target_val has no pixel of: wall, traffic light, terrain, truck, bus, train, motorcycle, bicycle" in out
