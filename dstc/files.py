@@ -20,7 +20,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.chmod(0o644)  # mkstemp's 0600 would keep the result from everyone else
-        os.replace(partial, path)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -40,6 +40,6 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
         yield partial
         partial.chmod(0o755)
         shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
+        partial.replace(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -7,6 +7,7 @@ DVC reads it: PyYAML takes the `2e-06` that `-S` writes for a string.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -209,9 +210,11 @@ def _class_problems(params: Params) -> list[str]:
     ]
 
 
-def _own_class_problems(own: Own, known_layouts: list[str]) -> list[str]:
+def _own_class_problems(own: Own, known_layouts: Sequence[str]) -> list[str]:
     if known_layouts:
-        return [f"data.classes is 'own', but layout '{known_layouts[0]}' has Cityscapes classes; use 'folders' or 'csv'"]
+        return [
+            f"data.classes is 'own', but layout '{known_layouts[0]}' has Cityscapes classes; use 'folders' or 'csv'"
+        ]
     if len(own.class_names) < 2 or len(own.class_names) > 254 or len(set(own.class_names)) != len(own.class_names):
         return [f"data.own.class_names must hold 2 to 254 different names, not {own.class_names}"]
     problems = [

@@ -36,7 +36,11 @@ _COLORS_19 = (
     (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32),
 )  # fmt: skip
 _NOT_IN_SYNTHIA = ("terrain", "truck", "train")
-_NOT_IN_13 = ("wall", "fence", "pole")  # SYNTHIA's literature reports 13 classes, without these thin or badly rendered three
+_NOT_IN_13 = (
+    "wall",
+    "fence",
+    "pole",
+)  # SYNTHIA's literature reports 13 classes, without these thin or badly rendered three
 
 _NAMES_16 = tuple(name for name in _NAMES_19 if name not in _NOT_IN_SYNTHIA)
 _NAMES_13 = tuple(name for name in _NAMES_16 if name not in _NOT_IN_13)

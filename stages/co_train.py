@@ -1,6 +1,6 @@
 """Stage co_train: the two warmed-up networks teach each other (the method of the paper).
 
-    python -m stages.co_train
+python -m stages.co_train
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def co_train() -> None:
     curves.losses.save(CO_TRAIN / "losses.csv")
     curves.validation.save(CO_TRAIN / "validation.csv")
     for learner in trainer.learners:
-        setting.save(CO_TRAIN / f"{learner.name}.pt", learner.network, trained=learner.name, schedule=settings.model_dump())
+        path, schedule = CO_TRAIN / f"{learner.name}.pt", settings.model_dump()
+        setting.save(path, learner.network, trained=learner.name, schedule=schedule)
 
 
 def main() -> None:

@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from tqdm import tqdm
-
 from dstc.errors import reported
 from dstc.evaluation import tables
 from dstc.evaluation.protocols import ValBatch, evaluate
@@ -21,6 +19,7 @@ from dstc.files import folder_written_whole, write_text
 from dstc.index import load_index, read_split, root_folders
 from dstc.loading.loaders import ValidationImages
 from dstc.params import read_params
+from dstc.progress import progress
 from dstc.training.setting import Setting
 from stages.places import CO_TRAIN, INDEX_TARGET_VAL, METRICS, NETWORK, SPLIT, WARM_UP_SOURCE, WARM_UP_TARGET
 
@@ -44,7 +43,7 @@ def evaluate_networks() -> None:
     normalize, device = setting.normalization.apply, setting.device
 
     def batches_of(images: ValidationImages, doing: str) -> Iterator[ValBatch]:
-        with tqdm(total=len(images), desc=doing, unit="image", dynamic_ncols=True) as bar:
+        with progress(total=len(images), desc=doing, unit="image") as bar:
             for batch in images.batches(settings.batch, params.runtime.workers):
                 yield batch
                 bar.update(len(batch[0]))

@@ -1,7 +1,7 @@
 """Stages warm_up_source and warm_up_target: train one network on one domain's labeled images, cross entropy alone.
 
-    python -m stages.warm_up source      on the source
-    python -m stages.warm_up target      on the few labeled target images
+python -m stages.warm_up source      on the source
+python -m stages.warm_up target      on the few labeled target images
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,9 +60,7 @@ class _Iterations(Dataset[dict[str, Crops]]):
         self.streams, self.seed = dict(streams), seed
 
     def __getitem__(self, iteration: int) -> dict[str, Crops]:
-        return {
-            name: stream.crops(iteration, seed=self.seed, name=name) for name, stream in self.streams.items()
-        }
+        return {name: stream.crops(iteration, seed=self.seed, name=name) for name, stream in self.streams.items()}
 
 
 def training_batches(
@@ -103,16 +102,18 @@ class ValidationImages(Dataset[tuple[Tensor, Tensor, Tensor]]):
         if pending:
             yield self._stacked(pending, done)
 
-    def _stacked(self, samples: list[tuple[Tensor, Tensor, Tensor]], first: int) -> tuple[Tensor, Tensor, Tensor, list[str]]:
+    def _stacked(
+        self, samples: list[tuple[Tensor, Tensor, Tensor]], first: int
+    ) -> tuple[Tensor, Tensor, Tensor, list[str]]:
         images, labels, own = (torch.stack(column) for column in zip(*samples, strict=True))
         return images, labels, own, [entry.name for entry in self.index.entries[first : first + len(samples)]]
 
 
-def _loader(dataset: Dataset, items: range, workers: int) -> DataLoader:
+def _loader(dataset: Dataset[Any], items: range, workers: int) -> DataLoader[Any]:
     return DataLoader(
         dataset,
         batch_size=None,
-        sampler=items,  # type: ignore[arg-type]
+        sampler=items,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_one_thread,

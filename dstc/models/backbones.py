@@ -22,7 +22,7 @@ class ResNet(nn.Module):
     as in the released code, every block of layer3 has dilation 2 and every block of layer4 dilation 4.
     """
 
-    def __init__(self, blocks: Sequence[int], *, stem: int, planes: Sequence[int], stride_on: str) -> None:
+    def __init__(self, blocks: Sequence[int], *, stem: int, stride_on: str) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, stem, kernel_size=7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
@@ -30,7 +30,7 @@ class ResNet(nn.Module):
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         channels = stem
         for number, (count, width, stride, dilation) in enumerate(
-            zip(blocks, planes, (1, 2, 1, 1), (1, 1, 2, 4), strict=True), start=1
+            zip(blocks, (stem, 2 * stem, 4 * stem, 8 * stem), (1, 2, 1, 1), (1, 1, 2, 4), strict=True), start=1
         ):
             layer = _layer(channels, width, count, stride=stride, dilation=dilation, stride_on=stride_on)
             self.add_module(f"layer{number}", layer)
@@ -41,8 +41,8 @@ class ResNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, H, W) float32 to (N, out_channels, ceil(H/8), ceil(W/8))."""
         features = self.maxpool(self.relu(self.bn1(self.conv1(image))))
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            features = layer(features)
+        for number in range(1, 5):
+            features = self.get_submodule(f"layer{number}")(features)
         return features
 
 
@@ -91,15 +91,12 @@ class MobileNetV2(nn.Module):
         return features
 
 
-_WIDE = {"stem": 64, "planes": (64, 128, 256, 512)}
-_NARROW = {"stem": 16, "planes": (16, 32, 64, 128)}
-
 # Adding a backbone is one entry here: a function of `stride_on` that gives a module with `out_channels` and stride 8.
 BACKBONES: dict[str, Callable[[str], nn.Module]] = {
-    "resnet101": lambda stride_on: ResNet((3, 4, 23, 3), stride_on=stride_on, **_WIDE),
-    "resnet50": lambda stride_on: ResNet((3, 4, 6, 3), stride_on=stride_on, **_WIDE),
-    "mobilenet_v2": lambda stride_on: MobileNetV2(),
-    "narrow_resnet": lambda stride_on: ResNet((1, 1, 1, 1), stride_on=stride_on, **_NARROW),
+    "resnet101": lambda stride_on: ResNet((3, 4, 23, 3), stem=64, stride_on=stride_on),
+    "resnet50": lambda stride_on: ResNet((3, 4, 6, 3), stem=64, stride_on=stride_on),
+    "mobilenet_v2": lambda _: MobileNetV2(),
+    "narrow_resnet": lambda stride_on: ResNet((1, 1, 1, 1), stem=16, stride_on=stride_on),
 }
 
 __all__ = ["BACKBONES", "OUTPUT_STRIDE", "MobileNetV2", "ResNet"]

@@ -97,4 +97,4 @@ def build_network(
             batch_norm_affine=batch_norm_affine,
             batch_norm_statistics=batch_norm_statistics,
             precision=precision,
-        ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        ).to(memory_format=torch.channels_last)

@@ -24,7 +24,9 @@ from dstc.errors import UserError
 from dstc.models.deeplab_v2 import DeepLabV2
 
 
-def load_initial_weights(network: DeepLabV2, weights: str, *, backbone: str, stride_on: str, normalization: str) -> None:
+def load_initial_weights(
+    network: DeepLabV2, weights: str, *, backbone: str, stride_on: str, normalization: str
+) -> None:
     """Fill the backbone (of a checkpoint of this project: the whole network). "none" leaves the random weights."""
     if weights == "none":
         return
@@ -66,7 +68,9 @@ def _load_backbone(
         _expect(path, "a ResNet of torchvision", "second_conv", stride_on, "imagenet_rgb", normalization)
     heads = ("fc.", "layer5.", "layer6.", "classifier.")  # classifiers of other tasks
     kept = {key: value for key, value in state.items() if not key.startswith(heads)}
-    counters = {key: value for key, value in network.backbone.state_dict().items() if key.endswith("num_batches_tracked")}
+    counters = {
+        key: value for key, value in network.backbone.state_dict().items() if key.endswith("num_batches_tracked")
+    }
     load_strictly(network.backbone, {**counters, **kept}, path)  # old files know no such counters
 
 
@@ -77,7 +81,9 @@ def _expect(path: Path, kind: str, stride: str, stride_on: str, images: str, nor
         raise UserError(f"{path}: is {kind}, made for model.normalization '{images}', but it is '{normalization}'")
 
 
-def _check_description(path: Path, described: dict[str, Any], backbone: str, stride_on: str, normalization: str) -> None:
+def _check_description(
+    path: Path, described: dict[str, Any], backbone: str, stride_on: str, normalization: str
+) -> None:
     asked = {"backbone": backbone, "stride_on": stride_on, "normalization": normalization}
     for key, value in asked.items():
         if described["model"][key] != value:

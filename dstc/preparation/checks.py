@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from dstc.preparation.layouts import Pair
 from dstc.taxonomy import IGNORE
 
 ORIENTATION = 0x0112  # the EXIF tag by which a camera says how it was held; 1 is upright
+TURNED = range(2, 9)
 ASPECT_TOLERANCE = 0.01
 
 
@@ -83,8 +85,11 @@ def _read_image(root: Path, number: int, pair: Pair) -> Entry:
 
 
 def _refuse_rotated(image: Image.Image, path: Path) -> None:
-    orientation = image.getexif().get(ORIENTATION, 1)
-    if orientation != 1:
+    try:
+        orientation = image.getexif().get(ORIENTATION, 1)
+    except (SyntaxError, ValueError, struct.error):  # damaged, so viewers show the image as it is
+        return
+    if orientation in TURNED:
         raise UserError(
             f"{path}: its EXIF orientation is {orientation}, so viewers show it turned while its label is not; store "
             "it upright and without that tag (`exiftran -ai`, `mogrify -auto-orient`)"

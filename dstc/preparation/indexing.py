@@ -63,7 +63,7 @@ File = tuple[int, Pair]  # the number of its folder, and the pair
 
 
 def index_domains(source: Domain, target_train: Domain, target_val: Domain, *, workers: int) -> Indexed:
-    """Read every file of the domains with `workers` processes (0: in this one). One UserError lists all faults found.
+    """Read every file of the domains with `workers` processes (0, 1: this one). One UserError lists all faults found.
 
     A missing folder ends it before any file is read: whoever mistyped a path should not wait for 25,000 images.
     """
@@ -108,7 +108,7 @@ def _list(domain: Domain, number: int, folder: Path) -> list[Pair]:
 
 @contextmanager
 def _mapping(workers: int) -> Iterator[Callable[..., Iterator[Checked]]]:
-    if workers == 0:
+    if workers <= 1:
         yield map
         return
     # Spawned, not forked: a fork of a process that holds threads (torch's, in tests) can hang.

@@ -80,7 +80,9 @@ class CoTrainer:
                 learner.network.load_state_dict(self.best[learner.name][1])
         return curves
 
-    def step(self, iteration: int, batch: Mapping[str, Crops], learning_rate: float, pictures: Path) -> dict[str, Tensor]:
+    def step(
+        self, iteration: int, batch: Mapping[str, Crops], learning_rate: float, pictures: Path
+    ) -> dict[str, Tensor]:
         """One co-training step; `iteration` counts from 0."""
         for learner in self.learners:
             set_learning_rate(learner.optimizer, learning_rate)

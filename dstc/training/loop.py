@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
-from tqdm import tqdm
 
+from dstc.progress import progress
 from dstc.runtime import peak_memory
 from dstc.training.curves import Curve
 from dstc.training.step import finite_losses
@@ -43,7 +43,7 @@ def train(
     """
     curves, row_every = Curves(), max(1, iterations // 100)
     waited, began = 0.0, time.perf_counter()
-    with tqdm(total=iterations, desc=name, unit="it", mininterval=1.0, dynamic_ncols=True) as bar:
+    with progress(total=iterations, desc=name, unit="it") as bar:
         for iteration in range(iterations):
             asked = time.perf_counter()
             batch = next(batches)

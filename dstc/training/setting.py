@@ -63,7 +63,9 @@ class Setting:
         network = self._bare_network()
         described = load_network(path, network)
         if tuple(described["classes"]) != self.classes.names:
-            raise UserError(f"{path}: was trained for the classes {described['classes']}, not {list(self.classes.names)}")
+            raise UserError(
+                f"{path}: was trained for the classes {described['classes']}, not {list(self.classes.names)}"
+            )
         for key in ("backbone", "stride_on", "normalization"):
             if described["model"][key] != getattr(self.model, key):
                 raise UserError(

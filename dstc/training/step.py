@@ -16,7 +16,7 @@ Losses = Iterator[dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Learner:
-    """A network that is trained, with its optimizer, its name in the curve, and the weights of its losses (1 if not named)."""
+    """A network that is trained, its optimizer, its name in the curve, the weights of its losses (1 if not named)."""
 
     name: str
     network: nn.Module
@@ -29,8 +29,8 @@ def training_step(
 ) -> dict[str, Tensor]:
     """Back-propagate every loss of every learner, one graph alive at a time, and step.
 
-    `sequential` steps each learner before the next one's losses are asked for; otherwise all step at the end. Gives each
-    loss, unweighted, as "learner/loss". Nothing here waits for the device.
+    `sequential` steps each learner before the next one's losses are asked for; otherwise all step at the end. Gives
+    each loss, unweighted, as "learner/loss". Nothing here waits for the device.
     """
     values: dict[str, Tensor] = {}
     for learner, losses in learners:

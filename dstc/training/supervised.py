@@ -27,7 +27,7 @@ def train_supervised(
     schedule: Training,
     val: ValidationImages,
 ) -> Curves:
-    """Train `network` in place on every stream, a forward pass each per iteration ("stream_cross_entropy" in the curve).
+    """Train `network` in place on every stream, a pass each per iteration ("stream_cross_entropy" in the curve).
 
     One stream is a warm-up; source and labeled target together are plain joint training.
     """

@@ -132,6 +132,15 @@ def test_a_turned_photo_is_refused_with_the_cure(tmp_path: Path) -> None:
     assert "-auto-orient" in faults(check(tmp_path))
 
 
+@pytest.mark.parametrize("exif", [b"Exif\0\0no directory", b"Exif\0\0"])
+def test_a_damaged_exif_block_is_no_fault(tmp_path: Path, exif: bytes) -> None:
+    trees.gta5(tmp_path, 1)
+    content = io.BytesIO()
+    Image.new("RGB", (12, 8)).save(content, "JPEG", exif=exif)
+    (tmp_path / "images/00001.png").write_bytes(content.getvalue())
+    assert check(tmp_path).entry is not None
+
+
 def test_a_label_void_throughout_is_allowed_and_counts_nothing(tmp_path: Path) -> None:
     trees.gta5(tmp_path, 1)
     trees.write(tmp_path / "labels/00001.png", fill=trees.LICENSE_PLATE)

@@ -96,10 +96,9 @@ def _fill(order: Order) -> None:
     """Render one order and write its two files."""
     image, labels = render_scene(order.domain, seed=order.seed, split=order.split, number=order.number)
     Image.fromarray(image).save(order.image, compress_level=1)
-    drawn = Image.fromarray(labels)
-    if order.domain == "source":
-        drawn = drawn.convert("P")
-        drawn.putdata(labels.ravel().tolist())
+    mode = "P" if order.domain == "source" else "L"
+    drawn = Image.frombytes(mode, (labels.shape[1], labels.shape[0]), labels.tobytes())
+    if mode == "P":
         drawn.putpalette(_label_palette())
     drawn.save(order.label, compress_level=1)
 
