@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ FORMAT = "dstc network 1"
 def save_network(path: Path, network: nn.Module, description: Mapping[str, Any]) -> None:
     """Save weights and a plain description (classes, model parameters, what was trained) that makes the file stand alone."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with written_whole(path) as partial:
-        torch.save({"format": FORMAT, "description": dict(description), "state": state}, partial)
+    content = {"format": FORMAT, "description": dict(description), "state": state}
+    with written_whole(path) as partial, partial.open("wb") as file:
+        torch.save(content, file)  # given a name, torch would write it into the file, and the partial one's is random
 
 
 def read_tensors(path: Path) -> Any:
@@ -35,8 +35,9 @@ def read_tensors(path: Path) -> Any:
             f"{path}: holds more than tensors, or is no file of weights; such a file is refused because loading it could "
             "run code; save its state_dict() alone"
         ) from None
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: cannot be read as weights ({str(error).splitlines()[0]}); is it truncated?") from None
+    except Exception as error:  # torch raises many kinds for a broken file (of its old format above all)
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path}: cannot be read as weights ({reason}); is it truncated?") from None
 
 
 def load_network(path: Path, network: nn.Module) -> dict[str, Any]:

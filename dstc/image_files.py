@@ -23,7 +23,7 @@ def decode_label(content: bytes, name: str) -> np.ndarray:
     """The raw ids of a label file: (H, W) of uint8 or int32, or (H, W, 3) uint8 where the file holds RGB colors.
 
     Of a 16-bit file with several channels (SYNTHIA) the first channel holds the id. Pillow silently reads such a file
-    as its high byte (class 10 becomes 0), so torchvision decodes it.
+    as its high byte (class 10 becomes 0), so OpenCV decodes it.
     """
     if _is_16_bit_png(content):
         return _decode_16_bit(content, name)
@@ -64,14 +64,13 @@ def _gray_step(content: bytes, mode: str) -> int:
 
 
 def _decode_16_bit(content: bytes, name: str) -> np.ndarray:
-    import torch  # only these files need torchvision, and a stage without a network must start quickly
-    from torchvision.io import ImageReadMode, decode_png
+    import cv2  # only these files need it, and every stage must start quickly
 
-    try:
-        channels = decode_png(torch.frombuffer(bytearray(content), dtype=torch.uint8), mode=ImageReadMode.UNCHANGED)
-    except RuntimeError as error:
-        raise UserError(f"{name}: cannot be decoded as a 16-bit PNG ({error}); is it truncated?") from None
-    return channels[0].to(torch.int32).numpy()
+    channels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if channels is None:
+        raise UserError(f"{name}: cannot be decoded as a 16-bit PNG; is it truncated?")
+    first = channels if channels.ndim == 2 else channels[..., 2]  # OpenCV gives blue first, so the file's first is third
+    return first.astype(np.int32)
 
 
 def to_train_ids(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-WORLD = Path("data/world")
+from dstc.index import WORLD as WORLD
+
 INDEX_SOURCE = Path("data/index/source.json")
 INDEX_TARGET_TRAIN = Path("data/index/target_train.json")
 INDEX_TARGET_VAL = Path("data/index/target_val.json")

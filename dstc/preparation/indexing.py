@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from dstc.errors import UserError
 from dstc.index import DomainIndex
 from dstc.preparation.checks import Checked, Rules, check_pair
 from dstc.preparation.label_rules import LabelRules
 from dstc.preparation.layouts import Pair, list_images, list_pairs
+from dstc.progress import progress
 from dstc.randomness import generator
 from dstc.taxonomy import Classes
 
@@ -118,7 +117,12 @@ def _mapping(workers: int) -> Iterator[Callable[..., Iterator[Checked]]]:
 
 def _check_all(domain: Domain, files: Sequence[File], mapping: Callable[..., Iterator[Checked]]) -> list[Checked]:
     results = mapping(partial(_check_one, domain.rules, domain.folders), files)
-    return list(tqdm(results, total=len(files), desc=f"checking {domain.name}", unit="image", disable=None))
+    checked = []
+    with progress(total=len(files), desc=f"checking {domain.name}", unit="image") as bar:
+        for result in results:
+            checked.append(result)
+            bar.update()
+    return checked
 
 
 def _check_one(rules: Rules, folders: Sequence[Path], file: File) -> Checked:

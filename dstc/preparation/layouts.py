@@ -85,12 +85,14 @@ def _same_names(root: Path, images: str, labels: str, layout: str) -> Iterator[P
 def _cityscapes(root: Path, split: str) -> Iterator[Pair]:
     images = f"leftImg8bit/{split}"
     _require_folder(root, images, "cityscapes", split)
-    labels = (root / "gtFine" / split).glob("*/*_gtFine_labelIds.png")
+    # At any depth, so that `val/frankfurt` (one city alone) is a split as well.
+    labels = (root / "gtFine" / split).glob("**/*_gtFine_labelIds.png")
     present = {path.relative_to(root).as_posix() for path in labels}
-    for path in (root / images).glob("*/*_leftImg8bit.png"):
+    for path in (root / images).glob("**/*_leftImg8bit.png"):
         if _is_image(path):
             scene = path.name.removesuffix("_leftImg8bit.png")
-            wanted = f"gtFine/{split}/{path.parent.name}/{scene}_gtFine_labelIds.png"
+            city = path.parent.relative_to(root / "leftImg8bit").as_posix()
+            wanted = f"gtFine/{city}/{scene}_gtFine_labelIds.png"
             yield Pair(path.relative_to(root).as_posix(), wanted if wanted in present else None, wanted)
 
 

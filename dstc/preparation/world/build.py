@@ -6,7 +6,7 @@ An image depends on nothing but (world seed, domain, split, number), so any numb
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from dstc.preparation.world import layout, raster, sensor, shading
 from dstc.preparation.world.camera import Camera
 from dstc.preparation.world.looks import LOOKS, Look, Painter, take_camera
 from dstc.preparation.world.patches import Patch, Pattern, upright
 from dstc.preparation.world.traffic import Traffic
+from dstc.progress import progress
 from dstc.taxonomy import CITYSCAPES_19, label_id_of
 
 DOMAIN_NUMBERS = {"source": 0, "target": 1}
@@ -124,13 +124,17 @@ def _fill_all(orders: Sequence[Order], workers: int) -> None:
     for parent in sorted({path.parent for order in orders for path in (order.image, order.label)}):
         parent.mkdir(parents=True, exist_ok=True)
     if workers <= 1:
-        for order in tqdm(orders, desc="render world", disable=None):
-            _fill(order)
+        _with_progress(map(_fill, orders), len(orders))
         return
     # Spawned workers inherit nothing, so this is safe whatever threads the caller runs.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for _ in tqdm(pool.map(_fill, orders, chunksize=8), total=len(orders), desc="render world", disable=None):
-            pass
+        _with_progress(pool.map(_fill, orders, chunksize=8), len(orders))
+
+
+def _with_progress(filled: Iterable[None], total: int) -> None:
+    with progress(total=total, desc="render world", unit="image") as bar:
+        for _ in filled:
+            bar.update()
 
 
 def build_world(

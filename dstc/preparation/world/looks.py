@@ -28,6 +28,7 @@ class Light:
     clouds: float
     texture: float  # how strong the surfaces' grain is
     gain: np.ndarray  # exposure times white balance
+    metering: float  # how far the camera evens out dark and bright scenes: 0 not at all, 1 wholly
     saturation: float
     contrast: float
     noise: float
@@ -89,7 +90,7 @@ def _game_day(rng: np.random.Generator) -> Light:
         sun=_sun(rng, (35, 70)), sun_color=_rgb(0.95, 0.9, 0.78) * rng.uniform(0.8, 1.1),
         ambient=_rgb(0.42, 0.46, 0.56), shadow=0.9, haze=rng.uniform(0.001, 0.003), sky_low=_rgb(0.72, 0.84, 0.95),
         sky_high=_rgb(0.2, 0.44, 0.82) * rng.uniform(0.85, 1.1), clouds=rng.uniform(0, 0.5), texture=0.5,
-        gain=_rgb(1, 1, 1) * rng.uniform(0.92, 1.08), saturation=rng.uniform(1.15, 1.4),
+        gain=_rgb(1, 1, 1) * rng.uniform(0.92, 1.08), metering=0.0, saturation=rng.uniform(1.15, 1.4),
         contrast=rng.uniform(1.05, 1.2), noise=0.0, blur=0.0, vignette=0.0,
     )  # fmt: skip
 
@@ -98,7 +99,7 @@ def _game_evening(rng: np.random.Generator) -> Light:
     return Light(
         sun=_sun(rng, (14, 28)), sun_color=_rgb(1.1, 0.74, 0.42), ambient=_rgb(0.42, 0.38, 0.5), shadow=0.9,
         haze=rng.uniform(0.002, 0.005), sky_low=_rgb(0.98, 0.72, 0.46), sky_high=_rgb(0.36, 0.36, 0.66),
-        clouds=rng.uniform(0, 0.6), texture=0.5, gain=_rgb(1, 1, 1) * rng.uniform(0.85, 1.05),
+        clouds=rng.uniform(0, 0.6), texture=0.5, gain=_rgb(1, 1, 1) * rng.uniform(0.95, 1.15), metering=0.0,
         saturation=rng.uniform(1.1, 1.35), contrast=rng.uniform(1.05, 1.2), noise=0.0, blur=0.0, vignette=0.0,
     )  # fmt: skip
 
@@ -107,7 +108,7 @@ def _dashboard(rng: np.random.Generator, **weather: Any) -> Light:
     """The sensor's part of a target image's light."""
     balance = rng.normal(1.0, 0.05, 3) * np.array([1.0, 1.03, 0.94])
     sensor: dict[str, Any] = {
-        "texture": rng.uniform(0.8, 1.3), "gain": balance * np.exp(rng.normal(0.34, 0.15)),
+        "texture": rng.uniform(0.8, 1.3), "gain": balance * np.exp(rng.normal(0.0, 0.12)), "metering": 0.75,
         "saturation": rng.uniform(0.65, 1.05), "contrast": rng.uniform(0.9, 1.2), "noise": rng.uniform(0.008, 0.02),
         "blur": rng.uniform(0.1, 0.45), "vignette": rng.uniform(0.1, 0.35),
     }  # fmt: skip

@@ -63,7 +63,7 @@ def motorcycle(frame: Frame, paint: Painter) -> list[Patch]:
     for axle in (0.7, -0.7):
         patches += _wheel(frame, "motorcycle", (axle, 0.36), (tire, metal))
     engine = ((-0.35, 0.25), (0.4, 0.25), (0.45, 0.6), (-0.35, 0.6))
-    body = ((-0.95, 0.8), (-0.3, 0.45), (0.45, 0.4), (0.75, 0.9), (0.4, 1.08), (-0.1, 0.88), (-0.9, 0.95))
+    body = ((-0.95, 0.8), (-0.3, 0.45), (0.45, 0.4), (0.85, 0.95), (0.45, 1.2), (-0.1, 0.9), (-0.95, 1.0))
     seat = ((-0.85, 0.88), (-0.1, 0.84), (-0.1, 0.95), (-0.85, 1.0))
     patches.append(Patch(frame.side(engine, 0), "motorcycle", metal * 0.7))
     patches.append(Patch(frame.side(body, 0), "motorcycle", color, casts=True))

@@ -20,7 +20,7 @@ FARTHEST = 400.0  # metres
 
 @dataclass(frozen=True)
 class View:
-    """What each oversampled pixel sees, all (H, W): the patch's number int32, the place on it in metres (`along` it
+    """What each oversampled pixel sees, all (H, W): the patch's number intp, the place on it in metres (`along` it
     and `up` it), its depth in metres, the size of a pixel there in metres, the ray's (x, y), all float32, and whether
     it is ground that lies in shadow (bool)."""
 
@@ -74,7 +74,7 @@ def look_at(patches: Sequence[Patch], camera: Camera, sun: np.ndarray) -> tuple[
     shaded = draw_polygons(camera, polygons := cast_shadows(patches, sun), [255] * len(polygons), "L")
     columns, rows = camera.seen(OVERSAMPLING)
     place = (rows * OVERSAMPLING).astype(np.intp) * numbers.shape[1] + (columns * OVERSAMPLING).astype(np.intp)
-    seen = numbers.ravel().take(place)
+    seen = numbers.ravel().take(place).astype(np.intp)  # what take wants: it would convert at every look-up
     ray_x, ray_y = camera.rays(columns, rows)
 
     normals, distances = planes(patches, camera.eye)

@@ -130,12 +130,10 @@ def _sky(x: np.ndarray, y: np.ndarray, light: Light, tiles: Tiles) -> np.ndarray
     return base + (np.float32(0.95) * low.max() - base) * share
 
 
-def shade(
-    patches: Sequence[Patch], normals: np.ndarray, view: View, light: Light, tiles: Tiles
-) -> np.ndarray:
+def shade(patches: Sequence[Patch], normals: np.ndarray, view: View, light: Light, tiles: Tiles) -> np.ndarray:
     """The light that reaches the lens, float32 (H, W, 3) at the view's size, around 0..1."""
     seen = view.patch.ravel()
-    facing = np.maximum(normals @ light.sun, 0.0)
+    facing = np.maximum((normals * light.sun).sum(axis=1), 0.0)
     up = 0.75 + 0.25 * normals[:, 1]
     sun = (facing[:, None] * light.sun_color).astype(np.float32)
     lit = (up[:, None] * light.ambient).astype(np.float32) + sun

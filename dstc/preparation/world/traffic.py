@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dstc.preparation.world import people, street, vehicles
+from dstc.preparation.world import people, scenery, vehicles
 from dstc.preparation.world.layout import Street
 from dstc.preparation.world.looks import Look, Painter
 from dstc.preparation.world.patches import Frame, Patch, lying
@@ -20,8 +20,8 @@ _TRACK = -0.2  # where a tram runs, as a share of half the road
 class Traffic:
     """Fills one street; `own_lane` is the camera's lateral place on it."""
 
-    def __init__(self, street_: Street, look: Look, paint: Painter, own_lane: float) -> None:
-        self.street, self.look, self.paint, self.own_lane = street_, look, paint, own_lane
+    def __init__(self, street: Street, look: Look, paint: Painter, own_lane: float) -> None:
+        self.street, self.look, self.paint, self.own_lane = street, look, paint, own_lane
         self.rng = paint.rng
 
     def fill(self) -> None:
@@ -115,11 +115,11 @@ class Traffic:
 
     def _furniture(self) -> None:
         makers: dict[str, Callable[[float, float, int], list[Patch]]] = {
-            "lamp": lambda x, z, side: street.lamp_post(x, z, -side, self.paint),
-            "light": lambda x, z, side: street.traffic_light(x, z, -side, self.paint),
-            "sign": lambda x, z, _: street.traffic_sign(x, z, self.paint),
-            "bin": lambda x, z, _: street.bin_(x, z, self.paint),
-            "tree": lambda x, z, _: street.tree(x, z, self.rng.uniform(4, 8), self.paint),
+            "lamp": lambda x, z, side: scenery.lamp_post(x, z, -side, self.paint),
+            "light": lambda x, z, side: scenery.traffic_light(x, z, -side, self.paint),
+            "sign": lambda x, z, _: scenery.traffic_sign(x, z, self.paint),
+            "bin": lambda x, z, _: scenery.bin_(x, z, self.paint),
+            "tree": lambda x, z, _: scenery.tree(x, z, self.rng.uniform(4, 8), self.paint),
         }
         farthest = {"lamp": 28, "sign": 20, "light": 22, "bin": 18, "tree": 50}
         for name, make in makers.items():
@@ -133,7 +133,7 @@ class Traffic:
         if self.street.name == "arterial" and self.rng.random() < 0.4:
             reach, z = self.street.half + 0.6, self.rng.uniform(18, 35)
             bend = self.street.bend(z)
-            self.street.put(z, street.gantry(bend - reach, bend + reach, z, self.paint))
+            self.street.put(z, scenery.gantry(bend - reach, bend + reach, z, self.paint))
 
     def _people(self) -> None:
         """Singles and small groups on the sidewalks, and now and then someone on the road."""

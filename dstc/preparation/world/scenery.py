@@ -113,12 +113,12 @@ def hedge(start: Place, end: Place, height: float, paint: Painter) -> list[Patch
     return [Patch(standing(start, end, 0, height), "vegetation", leaf, shade, Pattern.FOLIAGE, (0.5, 0.5), True)]
 
 
-def building(start: Place, end: Place, height: float, deep: float, paint: Painter) -> list[Patch]:
-    """A block whose facade runs from the near `start` to the far `end`; its gable at `start` is `deep` metres wide."""
+def building(start: Place, end: Place, height: float, outward: float, paint: Painter) -> list[Patch]:
+    """A block whose facade runs from the near `start` to the far `end`, and which reaches `outward` metres to the right
+    of it (to the left if negative)."""
     color, pane = paint("building"), paint("pane")
-    outward = deep if start[0] > 0 else -deep
     period = (float(paint.rng.uniform(1.8, 4.0)), float(paint.rng.uniform(2.6, 3.6)))
-    plain = paint.rng.random() < 0.15
+    plain = paint.rng.random() < 0.05
     pattern = Pattern.BRICKS if plain else Pattern.WINDOWS
     if plain:
         period, pane = (1.2, 0.5), paint("mortar")
@@ -161,5 +161,3 @@ def bin_(x: float, z: float, paint: Painter) -> list[Patch]:
     half, height = paint.rng.uniform(0.25, 0.5), paint.rng.uniform(0.6, 1.2)
     return [Patch(upright(x, z, box(-half, half, 0, height)), "void", paint("bin"), casts=True),
             Patch(upright(x, z, box(-half, half, height * 0.8, height)), "void", paint("bin") * 0.8)]  # fmt: skip
-
-

@@ -1,0 +1,56 @@
+"""Train one baseline in a prepared folder and write its mIoU: `python -m experiments.baseline NAME ITERATIONS`.
+
+source, target: a warm-up of that many iterations; joint: plain joint training on source plus labeled target, half of each
+batch from either; all_labels: the same network on the labels of all target train images. Rate, crops and batch size are
+those of the warm-ups, the schedule reaches zero at the last iteration.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from dstc.files import write_text
+from dstc.index import load_index, read_split, root_folders
+from dstc.loading.loaders import Stream, ValidationImages
+from dstc.params import Params, read_params
+from dstc.training.setting import Setting
+from dstc.training.supervised import train_supervised
+from stages.places import INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT
+
+
+def streams_of(name: str, params: Params) -> dict[str, Stream]:
+    schedule = params.warm_up.target
+    source_roots = root_folders(params.paths.source, "gta5")
+    target_roots = root_folders(params.paths.target, "cityscapes")
+    source, target = load_index(INDEX_SOURCE), load_index(INDEX_TARGET_TRAIN)
+    labeled, _ = read_split(SPLIT)
+    batch, half = schedule.batch, schedule.batch // 2
+    return {
+        "source": {"source": Stream(source, source_roots, batch, schedule.crop)},
+        "target": {"target": Stream(target.named(labeled), target_roots, batch, schedule.crop)},
+        "all_labels": {"target": Stream(target, target_roots, batch, schedule.crop)},
+        "joint": {
+            "source": Stream(source, source_roots, half, schedule.crop),
+            "target": Stream(target.named(labeled), target_roots, batch - half, schedule.crop),
+        },
+    }[name]
+
+
+def main(name: str, iterations: int) -> None:
+    params = read_params()
+    schedule = params.warm_up.target.model_copy(
+        update={"iterations": iterations, "schedule_iterations": iterations, "validate_every": iterations}
+    )
+    val = ValidationImages(load_index(INDEX_TARGET_VAL), root_folders(params.paths.target, "cityscapes"))
+    setting = Setting.of(params, val.index.classes)
+    network = setting.new_network()
+    title = f"{name}_{iterations}"
+    streams = streams_of(name, params)
+    curves = train_supervised(network, streams, name=title, setting=setting, schedule=schedule, val=val)
+    write_text(Path(f"{title}.json"), json.dumps({"miou": curves.validation.rows[-1]["target_miou"]}) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
