@@ -22,6 +22,8 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Rate = Annotated[float, Field(gt=0, le=10)]
 WidthHeight = Annotated[list[Count], Field(min_length=2, max_length=2)]
+# Below 16 pixels the features at an eighth of the size are a single pixel, of which BatchNorm can take no statistics.
+Crop = Annotated[list[Annotated[int, Field(ge=16)]], Field(min_length=2, max_length=2)]
 
 
 class Section(BaseModel):
@@ -99,7 +101,7 @@ class Training(Section):
     iterations: Count
     schedule_iterations: Count
     learning_rate: Rate
-    crop: WidthHeight
+    crop: Crop
     validate_every: Count
 
     @model_validator(mode="after")

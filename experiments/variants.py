@@ -1,0 +1,83 @@
+"""Co-training again with one thing changed: each part of the method off, and each silent decision as released.
+
+    python -m experiments.variants run [NAME ...]      all of them, or the named; rows go to results/variants.csv
+    python -m experiments.variants table
+
+The warm-ups are those of `experiments.compare`, its first three worlds and seeds, so only co-training differs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from functools import partial
+from typing import Any
+
+from experiments.compare import PAIRS, prepared
+from experiments.compare import ROWS as COMPARED
+from experiments.folders import borrow, folder_with_params, run
+from experiments.rows import Rows, in_pairs
+from experiments.statistics import mean_and_spread, paired_difference
+
+SWITCHED_OFF: dict[str, dict[str, Any]] = {
+    "no domain-specific initialization (both from the target warm-up)": {"initialization": "both_from_target"},
+    "no domain-specific initialization (both from the source warm-up)": {"initialization": "both_from_source"},
+    "no differentiated combination (both branches see combination 1)": {"combination": "whole_images"},
+    "no target-preferred alignment": {"alignment_weight": 0.0},
+    "no ClassMix (cross supervision on unmixed images)": {"class_mix": False},
+    "no cross supervision (no unlabeled images)": {"cross_supervision": False},
+}
+RELEASED: dict[str, dict[str, Any]] = {
+    "pseudo-labels with the batch's statistics": {"teacher_batch_norm": "batch"},
+    "B1 steps before it labels for B2": {"update": "sequential"},
+    "source classes drawn with replacement": {"paste_with_replacement": True},
+    "void counts as a class of the alignment": {"alignment_counts_void": True},
+}
+VARIANTS = SWITCHED_OFF | RELEASED
+ROWS = Rows("variants", ("variant", "world", "seed", "row"))
+
+
+def variant(name: str, world: int, seed: int) -> None:
+    if ROWS.has(variant=name, world=world, seed=seed):
+        return
+    began = time.perf_counter()
+    lender = prepared(world, seed)
+    changes = {f"co_train.{key}": value for key, value in VARIANTS[name].items()}
+    folder = folder_with_params(
+        f"variant_{list(VARIANTS).index(name)}_world_{world}", {"data.world.seed": world, "seed": seed, **changes}
+    )
+    borrow(folder, lender, ("world", "index", "split", "warm_up_source", "warm_up_target"))
+    run(folder, "stages.co_train")
+    run(folder, "stages.evaluate")
+    scores = json.loads((folder / "metrics/summary.json").read_text())["half"]
+    minutes = round((time.perf_counter() - began) / 60, 1)
+    branches = ("source_biased", "target_biased", "average")
+    shared = {"variant": name, "world": world, "seed": seed, "minutes": minutes}
+    ROWS.add({**shared, "row": row, "miou": scores[row]} for row in branches)
+    print(f"{name}, world {world}: {scores}", flush=True)
+
+
+def table() -> str:
+    measured = ROWS.table().pivot_table(index=["world", "seed"], columns=["variant", "row"], values="miou")
+    whole = COMPARED.table().pivot_table(index=["world", "seed"], columns="row", values="miou", aggfunc="max")
+    seeds = [(world, seed) for world, seed in PAIRS[:3] if (world, seed) in whole.index]
+    whole = whole.loc[seeds]
+    lines = ["| | B1 | B2 | average | average minus the whole method's |", "|---|---|---|---|---|"]
+    cells = [mean_and_spread(whole[row]) for row in ("source_biased", "target_biased", "average")]
+    lines.append("| the whole method | " + " | ".join(cells) + " | |")
+    for name in VARIANTS:
+        if name in measured:
+            rows = measured[name]
+            cells = [mean_and_spread(rows[row]) for row in ("source_biased", "target_biased", "average")]
+            lines.append(f"| {name} | {' | '.join(cells)} | {paired_difference(rows['average'], whole['average'])} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["table"]:
+        print(table())
+    else:
+        in_pairs(
+            partial(variant, name, world, seed) for name in (sys.argv[2:] or VARIANTS) for world, seed in PAIRS[:3]
+        )

@@ -1,0 +1,13 @@
+"""A network small enough for tests."""
+
+from dstc.models.deeplab_v2 import DeepLabV2, build_network
+
+
+def small_network(seed: int = 0, **changes: str) -> DeepLabV2:
+    known = {
+        "stride_on": "first_conv",
+        "batch_norm_affine": "trained",
+        "batch_norm_statistics": "batch",
+        "precision": "fp32",
+    }
+    return build_network(changes.pop("backbone", "narrow_resnet"), 5, seed=seed, **(known | changes))

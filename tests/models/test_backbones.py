@@ -1,0 +1,120 @@
+import os
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models import mobilenet_v2
+from torchvision.models.resnet import Bottleneck
+from torchvision.models.resnet import ResNet as TorchvisionResNet
+
+from dstc.models.backbones import BACKBONES, OUTPUT_STRIDE, MobileNetV2, ResNet
+
+SIZES = [(64, 64), (65, 97), (7, 1)]
+
+
+def image(height: int, width: int, count: int = 1) -> torch.Tensor:
+    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def settle_statistics(network: nn.Module) -> nn.Module:
+    """Statistics and scales other than the 0 and 1 they start with, so that a mix-up of layers shows; eval mode."""
+    generator = torch.Generator().manual_seed(1)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.running_mean, module.running_var, module.weight.data, module.bias.data):
+                assert tensor is not None
+                tensor.copy_(0.5 + 0.5 * torch.rand(tensor.shape, generator=generator))
+    return network.eval()
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_features_are_an_eighth_of_the_image_rounded_up(name: str) -> None:
+    with torch.device("meta"):  # shapes without arithmetic
+        backbone = BACKBONES[name]("first_conv").eval()
+        for height, width in SIZES:
+            features = backbone(torch.empty(2, 3, height, width))
+            assert features.shape == (2, backbone.out_channels, -(-height // 8), -(-width // 8))
+    assert OUTPUT_STRIDE == 8
+
+
+def test_resnet_101_has_torchvisions_names_shapes_and_order() -> None:
+    with torch.device("meta"):
+        ours = BACKBONES["resnet101"]("second_conv").state_dict()
+        theirs = TorchvisionResNet(Bottleneck, [3, 4, 23, 3]).state_dict()
+    expected = {name: value.shape for name, value in theirs.items() if not name.startswith("fc.")}
+    assert {name: value.shape for name, value in ours.items()} == expected
+    assert list(ours) == list(expected)
+
+
+@pytest.mark.parametrize(("stride_on", "strides"), [("first_conv", [2, 1]), ("second_conv", [1, 2])])
+def test_the_stride_of_layer2_is_where_it_is_asked_for_and_layers_3_and_4_are_dilated(
+    stride_on: str, strides: list[int]
+) -> None:
+    with torch.device("meta"):
+        network = BACKBONES["resnet50"](stride_on)
+    for number, dilation in ((1, 1), (2, 1), (3, 2), (4, 4)):
+        for position, block in enumerate(network.get_submodule(f"layer{number}")):
+            is_strided = number == 2 and position == 0
+            assert [block.conv1.stride[0], block.conv2.stride[0]] == (strides if is_strided else [1, 1])
+            assert block.conv2.dilation == block.conv2.padding == (dilation, dilation)
+
+
+def test_the_same_weights_give_other_features_with_the_stride_elsewhere() -> None:
+    first, second = (ResNet((1, 1, 1, 1), stem=16, stride_on=form) for form in ("first_conv", "second_conv"))
+    second.load_state_dict(first.state_dict())  # without an error: that is why files are told apart by their kind
+    features = [settle_statistics(network)(image(48, 48)) for network in (first, second)]
+    assert features[0].shape == features[1].shape
+    assert (features[0] - features[1]).abs().max() > 0.1 * features[0].abs().max()
+
+
+@torch.no_grad()
+def test_with_the_stride_on_the_3x3_features_are_those_of_torchvisions_dilated_resnet_but_for_two_blocks() -> None:
+    ours = settle_statistics(ResNet((1, 2, 1, 2), stem=64, stride_on="second_conv"))
+    theirs = TorchvisionResNet(Bottleneck, [1, 2, 1, 2], replace_stride_with_dilation=[False, True, True])
+    theirs.load_state_dict(ours.state_dict() | {k: v for k, v in theirs.state_dict().items() if k.startswith("fc.")})
+    theirs.eval()
+    for layer, dilation in ((theirs.layer3, 2), (theirs.layer4, 4)):
+        first = layer[0].conv2
+        assert first.dilation == (dilation // 2, dilation // 2)  # the deviation that the class names
+        first.dilation = first.padding = (dilation, dilation)
+    theirs.avgpool, theirs.fc = nn.Identity(), nn.Identity()
+    for size in ((48, 40), (41, 57)):
+        features = ours(image(*size))
+        torch.testing.assert_close(theirs(image(*size)), features.flatten(1), rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_dilated_mobilenet_features_hold_torchvisions_plain_ones_at_every_fourth_position() -> None:
+    """Dilation instead of a stride computes the strided features at more positions, and the same at the old ones."""
+    assert_holds_plain_features(settle_statistics(MobileNetV2()))
+
+
+def assert_holds_plain_features(ours: nn.Module) -> None:
+    plain = mobilenet_v2(weights=None).features
+    plain.load_state_dict(ours.features.state_dict())
+    plain.eval()
+    for height, width in ((64, 96), (65, 97), (50, 71)):
+        sparse = plain[:18](image(height, width))
+        dense = ours(image(height, width))
+        assert dense.shape[-2:] == (-(-height // 8), -(-width // 8))
+        torch.testing.assert_close(dense[..., ::4, ::4], sparse, rtol=1e-4, atol=1e-4 * float(sparse.abs().max()))
+
+
+@torch.no_grad()
+def test_real_mobilenet_features_load_strictly_and_mean_what_they_meant() -> None:
+    path = os.environ.get("DSTC_REAL_WEIGHTS")
+    if not path:
+        pytest.skip("DSTC_REAL_WEIGHTS is not set: it names a file of torchvision's MobileNetV2 features")
+    network = MobileNetV2()
+    network.load_state_dict(torch.load(path, weights_only=True), strict=True)
+    assert_holds_plain_features(network.eval())
+
+
+def test_every_backbone_has_a_gradient_in_all_that_it_trains() -> None:
+    for name in ("mobilenet_v2", "narrow_resnet"):
+        backbone = BACKBONES[name]("first_conv").train()
+        backbone(image(32, 32, count=2)).square().mean().backward()
+        for key, parameter in backbone.named_parameters():
+            assert (parameter.grad is not None) == parameter.requires_grad, key
+            if not parameter.requires_grad:
+                assert key.startswith("features.18.")  # kept for strict loading, never run

@@ -1,0 +1,250 @@
+"""The trainers, a few iterations on a few small images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dstc.errors import UserError
+from dstc.loading.loaders import Stream, ValidationImages
+from dstc.method.class_mix import sample_half_of_classes
+from dstc.method.domain_specific_initialization import Branches
+from dstc.params import Params, check_params, read_yaml
+from dstc.taxonomy import Classes
+from dstc.training.co_trainer import CoTrainer
+from dstc.training.loop import Curves
+from dstc.training.setting import Setting
+from dstc.training.supervised import train_supervised
+from tests.loading.small_domain import small_domain
+
+REPOSITORY = Path(__file__).parents[2]
+CLASSES = Classes(("road", "sidewalk", "building"), ((128, 64, 128), (244, 35, 232), (70, 70, 70)))
+SHORT = {
+    "iterations": 2,
+    "schedule_iterations": 4,
+    "learning_rate": 0.01,
+    "ramp_iterations": 0,
+    "batch": {"source": 2, "labeled_target": 2, "unlabeled_target": 2},
+    "crop": [24, 16],
+    "validate_every": 1,
+    "pictures_every": 2,
+    "choose_checkpoint": "last",
+}
+METHOD = {
+    "initialization": "domain_specific",
+    "combination": "differentiated",
+    "paste_with_replacement": False,
+    "alignment_weight": 0.1,
+    "alignment_counts_void": False,
+    "cross_supervision": True,
+    "class_mix": True,
+    "color_augmentation": False,
+    "teacher_batch_norm": "running",
+    "teachers_run": "in_turn",
+    "update": "simultaneous",
+}
+RELEASED = {
+    "paste_with_replacement": True,
+    "alignment_counts_void": True,
+    "teacher_batch_norm": "batch",
+    "update": "sequential",
+}
+LOSSES = {
+    "source_biased/source_cross_entropy",
+    "source_biased/alignment",
+    "source_biased/target_cross_entropy",
+    "source_biased/cross_supervision",
+    "target_biased/combined_cross_entropy",
+    "target_biased/cross_supervision",
+}
+
+
+def params(*, seed: int = 0, **co_train: Any) -> Params:
+    """A short co-training on the CPU of small images; what it leaves open is as in the repository's parameters."""
+    raw = read_yaml(REPOSITORY / "params.yaml")
+    raw["seed"] = seed
+    raw["co_train"] |= SHORT | METHOD | co_train
+    raw["model"] |= {
+        "backbone": "narrow_resnet",
+        "initial_weights": "none",
+        "stride_on": "first_conv",
+        "batch_norm_statistics": "batch",
+        "precision": "fp32",
+    }
+    raw["optim"] |= {"backbone_multiplier": 1.0, "classifier_multiplier": 1.0}
+    raw["runtime"] = {"device": "cpu", "workers": 0, "threads": 0}
+    return check_params(raw, "params.yaml")
+
+
+def setting(params: Params) -> Setting:
+    return Setting.of(params, CLASSES)
+
+
+def co_train(folder: Path, *, unlabeled: bool = True, **changes: Any) -> tuple[CoTrainer, Curves]:
+    chosen, domain = params(**changes), small_domain(folder / "images", 4)
+    branches = Branches(setting(chosen).new_network(), setting(chosen).new_network())
+    val = ValidationImages(domain, [folder / "images"])
+    trainer = CoTrainer(branches, setting=setting(chosen), co_train=chosen.co_train, val=val)
+    parts = {"source": domain, "labeled_target": domain}
+    if unlabeled:
+        parts["unlabeled_target"] = domain.without_labels()
+    streams = {name: Stream(index, [folder / "images"], 2, chosen.co_train.crop) for name, index in parts.items()}
+    return trainer, trainer.run(streams, folder / "pictures")
+
+
+def weights(trainer: CoTrainer) -> Mapping[str, Tensor]:
+    return {
+        f"{learner.name}.{name}": value
+        for learner in trainer.learners
+        for name, value in learner.network.state_dict().items()
+    }
+
+
+def assert_same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Tensor]:
+    """Weights after a co-training with nothing switched."""
+    return weights(co_train(tmp_path_factory.mktemp("base"))[0])
+
+
+def test_every_loss_of_the_method_is_a_column_of_the_curve(tmp_path: Path) -> None:
+    _, curves = co_train(tmp_path)
+    for row in curves.losses.rows:
+        assert row.keys() == LOSSES | {"iteration", "learning_rate"}
+        assert all(row[name] > 0 for name in LOSSES)
+    assert curves.validation.rows[-1].keys() == {"iteration", "source_biased_miou", "target_biased_miou"}
+
+
+def test_the_same_parameters_train_the_same_weights_and_another_seed_others(
+    tmp_path: Path, base: Mapping[str, Tensor]
+) -> None:
+    assert_same(weights(co_train(tmp_path)[0]), base)
+    other = weights(co_train(tmp_path, seed=1)[0])
+    assert not torch.equal(base["source_biased.classifier.0.weight"], other["source_biased.classifier.0.weight"])
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        {"paste_with_replacement": True},
+        {"alignment_counts_void": True},
+        {"teacher_batch_norm": "batch"},
+        {"teachers_run": "first"},
+        {"update": "sequential"},
+        {"alignment_weight": 0.5},
+        {"alignment_weight": 0.0},
+        {"cross_supervision": False},
+        {"class_mix": False},
+        {"combination": "whole_images"},
+        {"color_augmentation": True},
+        {"ramp_iterations": 1},
+        RELEASED,
+    ],
+)
+def test_every_switch_of_the_parameters_reaches_the_weights(
+    tmp_path: Path, base: Mapping[str, Tensor], switch: dict[str, Any]
+) -> None:
+    switched = weights(co_train(tmp_path, **switch)[0])
+    changed = [name for name, value in base.items() if not torch.equal(value, switched[name])]
+    is_inert = switch == {"ramp_iterations": 1}  # a ramp of one iteration is none
+    assert bool(changed) != is_inert
+
+
+def test_every_draw_of_classes_has_a_seed_of_its_own_which_the_runs_seed_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+
+    def noting(*arguments: Any, generator: torch.Generator, **more: Any) -> Tensor:
+        drawn.append(generator.initial_seed())
+        return sample_half_of_classes(*arguments, generator=generator, **more)
+
+    monkeypatch.setattr("dstc.training.co_trainer.sample_half_of_classes", noting)
+    co_train(tmp_path)
+    co_train(tmp_path, seed=1)
+    assert len(set(drawn)) == len(drawn) == 2 * 2 * 3  # runs, iterations, draws of a step
+
+
+def test_a_weight_of_zero_switches_the_alignment_off(tmp_path: Path) -> None:
+    _, curves = co_train(tmp_path, alignment_weight=0.0)
+    assert "source_biased/alignment" not in curves.losses.rows[0]
+
+
+def test_co_training_works_where_every_target_image_is_labeled(tmp_path: Path) -> None:
+    _, curves = co_train(tmp_path, unlabeled=False)
+    losses = curves.losses.rows[0].keys() - {"iteration", "learning_rate"}
+    assert losses == {name for name in LOSSES if not name.endswith("cross_supervision")}
+
+
+def test_pictures_of_what_is_mixed_are_drawn_every_so_often(tmp_path: Path) -> None:
+    co_train(tmp_path, pictures_every=2, iterations=3)
+    assert sorted(file.name for file in (tmp_path / "pictures").iterdir()) == [
+        "iteration_000001.png",
+        "iteration_000003.png",
+    ]
+
+
+def test_drawing_changes_nothing_that_is_learnt(tmp_path: Path, base: Mapping[str, Tensor]) -> None:
+    assert_same(weights(co_train(tmp_path, pictures_every=1)[0]), base)
+
+
+def test_the_best_checkpoint_on_val_is_kept_only_if_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores fall, so that the best weights are those after the first iteration."""
+
+    def falling(*_: object, **__: object) -> dict[str, float]:
+        falling.score -= 1  # type: ignore[attr-defined]
+        return {f"{name}_miou": falling.score for name in ("source_biased", "target_biased")}  # type: ignore[attr-defined]
+
+    falling.score = 50.0  # type: ignore[attr-defined]
+    monkeypatch.setattr("dstc.training.co_trainer.validate", falling)
+    after_one = weights(co_train(tmp_path, iterations=1)[0])
+    best = weights(co_train(tmp_path, choose_checkpoint="best_on_val")[0])
+    last = weights(co_train(tmp_path)[0])
+    assert_same(best, after_one)
+    assert not torch.equal(last["source_biased.classifier.0.weight"], best["source_biased.classifier.0.weight"])
+
+
+def test_a_warm_up_lowers_its_loss_and_has_a_column_for_each_stream(tmp_path: Path) -> None:
+    chosen, domain = params(), small_domain(tmp_path, 2)
+    schedule = chosen.warm_up.source.model_copy(
+        update={"iterations": 12, "schedule_iterations": 12, "learning_rate": 0.001, "validate_every": 12}
+    )
+    network = setting(chosen).new_network()
+    streams = {name: Stream(domain, [tmp_path], 2, [24, 16]) for name in ("source", "target")}
+    curves = train_supervised(
+        network,
+        streams,
+        name="warm_up",
+        setting=setting(chosen),
+        schedule=schedule,
+        val=ValidationImages(domain, [tmp_path]),
+    )
+    for name in ("warm_up/source_cross_entropy", "warm_up/target_cross_entropy"):
+        losses = [row[name] for row in curves.losses.rows]
+        assert sum(losses[-3:]) < sum(losses[:3]), losses
+    assert 0 <= curves.validation.rows[-1]["target_miou"] <= 100
+    assert network.training
+
+
+def test_a_saved_network_comes_back_and_one_of_other_classes_or_another_model_is_refused(tmp_path: Path) -> None:
+    own, path = setting(params()), tmp_path / "a.pth"
+    network = own.new_network()
+    own.save(path, network, trained="source warm-up")
+    assert_same(network.state_dict(), own.trained_network(path).state_dict())
+    other_classes = Setting.of(params(), Classes(("road", "sidewalk", "rail"), CLASSES.colors))
+    with pytest.raises(UserError, match=r"a\.pth: was trained for the classes .*'building'.*, not .*'rail'"):
+        other_classes.trained_network(path)
+    raw = params().model_dump()
+    was, now = raw["model"]["stride_on"], "second_conv"
+    raw["model"]["stride_on"] = now
+    with pytest.raises(UserError, match=rf"a\.pth: was trained with model\.stride_on '{was}', not '{now}'"):
+        setting(check_params(raw, "params.yaml")).trained_network(path)

@@ -1,0 +1,62 @@
+import itertools
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from dstc.errors import UserError
+from dstc.training.loop import Curves, train
+
+
+def run(iterations: int, validate_every: int = 3, losses: Iterator[float] | None = None) -> tuple[Curves, list]:  # type: ignore[type-arg]
+    """Train nothing, and note what is asked for."""
+    values, asked = losses or itertools.count(1.0), []
+
+    def step(iteration: int, batch: str, rate: float) -> dict[str, torch.Tensor]:
+        asked.append((iteration, batch, rate))
+        return {"loss": torch.tensor(next(values))}
+
+    def validate(iteration: int) -> dict[str, float]:
+        asked.append(("validate", iteration))
+        return {"miou": 50.0 + iteration}
+
+    curves = train(
+        (f"batch {i}" for i in itertools.count()),
+        step,
+        name="test",
+        iterations=iterations,
+        learning_rate=lambda iteration: 1 / (1 + iteration),
+        validate=validate,
+        validate_every=validate_every,
+        device=torch.device("cpu"),
+    )
+    return curves, asked
+
+
+def test_every_iteration_gets_its_batch_and_its_rate_and_validation_comes_in_between_and_at_the_end() -> None:
+    _, asked = run(4)
+    assert asked == [
+        (0, "batch 0", 1.0),
+        (1, "batch 1", 1 / 2),
+        (2, "batch 2", 1 / 3),
+        ("validate", 3),
+        (3, "batch 3", 1 / 4),
+        ("validate", 4),
+    ]
+
+
+def test_an_end_that_is_due_for_validation_validates_once() -> None:
+    curves, _ = run(6)
+    assert curves.validation.rows == [{"iteration": 3, "miou": 53.0}, {"iteration": 6, "miou": 56.0}]
+
+
+def test_curves_have_about_a_hundred_rows_and_the_last_iteration() -> None:
+    curves, _ = run(250, validate_every=1000)
+    assert len(curves.losses.rows) == 125
+    assert curves.losses.rows[0] == {"iteration": 2, "learning_rate": 1 / 2, "loss": 1.5}
+    assert curves.losses.rows[-1]["iteration"] == 250
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_at_its_iteration() -> None:
+    with pytest.raises(UserError, match=r"iteration 3: the loss loss is nan"):
+        run(5, losses=iter([1.0, 1.0, float("nan"), 1.0]))
