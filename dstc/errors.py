@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 
 class UserError(ValueError):
@@ -18,11 +20,19 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
+def _end(message: str) -> NoReturn:
+    print("".join(f"error: {line}\n" for line in message.splitlines()), end="", file=sys.stderr)
+    raise SystemExit(1) from None
+
+
 @contextmanager
 def reported() -> Iterator[None]:
     """Around a stage's main: a user's mistake ends it with its message and exit status 1, without a stack trace."""
     try:
         yield
     except UserError as error:
-        print("".join(f"error: {line}\n" for line in str(error).splitlines()), end="", file=sys.stderr)
-        raise SystemExit(1) from None
+        _end(str(error))
+    except OSError as error:  # a full disk, a folder that cannot be written, a file where a folder belongs
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
+        _end(f"{error.filename or 'writing'}: {error.strerror}")

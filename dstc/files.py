@@ -31,6 +31,13 @@ def write_text(path: Path, text: str) -> None:
         partial.write_bytes(text.encode())
 
 
+def require_writable(folder: Path) -> None:
+    """Make the folder, or raise the OSError that writing to it would: before hours of work instead of after."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe."):
+        pass
+
+
 @contextmanager
 def folder_written_whole(folder: Path) -> Iterator[Path]:
     """Give a temporary sibling folder to fill; on success it replaces `folder`, on failure it disappears."""

@@ -69,7 +69,9 @@ def _decode_16_bit(content: bytes, name: str) -> np.ndarray:
     channels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if channels is None:
         raise UserError(f"{name}: cannot be decoded as a 16-bit PNG; is it truncated?")
-    first = channels if channels.ndim == 2 else channels[..., 2]  # OpenCV gives blue first, so the file's first is third
+    first = (
+        channels if channels.ndim == 2 else channels[..., 2]
+    )  # OpenCV gives blue first, so the file's first is third
     return first.astype(np.int32)
 
 

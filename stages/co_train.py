@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from dstc.errors import reported
-from dstc.files import folder_written_whole
+from dstc.files import folder_written_whole, require_writable
 from dstc.index import load_index, read_split, root_folders
 from dstc.loading.loaders import Stream, ValidationImages
 from dstc.method.domain_specific_initialization import initialize_branches
@@ -43,6 +43,7 @@ def co_train() -> None:
     else:
         print("co_train: every target image is labeled, so the terms on unlabeled images are skipped")
 
+    require_writable(CO_TRAIN)
     setting = Setting.of(params, source.classes)
     branches = initialize_branches(
         lambda: setting.trained_network(WARM_UP_SOURCE / NETWORK),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dstc.index import WORLD as WORLD
+from dstc import index
 
+WORLD = index.WORLD
 INDEX_SOURCE = Path("data/index/source.json")
 INDEX_TARGET_TRAIN = Path("data/index/target_train.json")
 INDEX_TARGET_VAL = Path("data/index/target_val.json")

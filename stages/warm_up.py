@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 
 from dstc.errors import reported
+from dstc.files import require_writable
 from dstc.index import load_index, read_split, root_folders
 from dstc.loading.loaders import Stream, ValidationImages
 from dstc.params import read_params
@@ -44,6 +45,7 @@ def warm_up(domain: str) -> None:
             params.warm_up.target,
             WARM_UP_TARGET,
         )
+    require_writable(folder)
     setting = Setting.of(params, index.classes)
     network = setting.new_network()
     streams = {domain: Stream(index, roots, schedule.batch, schedule.crop)}

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dstc.errors import UserError
 from dstc.index import DomainIndex
 from dstc.loading.samples import crop_pair, read_label, read_pair
 from dstc.randomness import generator
@@ -67,7 +68,7 @@ def training_batches(
     streams: Mapping[str, Stream], *, seed: int, first: int, iterations: int, workers: int
 ) -> Iterator[dict[str, Crops]]:
     """The batches of iterations first..iterations-1, in order, read ahead by `workers` processes (0: in this one)."""
-    return iter(_loader(_Iterations(streams, seed), range(first, iterations), workers))
+    return _loader(_Iterations(streams, seed), range(first, iterations), workers)
 
 
 @dataclass(frozen=True)
@@ -109,15 +110,33 @@ class ValidationImages(Dataset[tuple[Tensor, Tensor, Tensor]]):
         return images, labels, own, [entry.name for entry in self.index.entries[first : first + len(samples)]]
 
 
-def _loader(dataset: Dataset[Any], items: range, workers: int) -> DataLoader[Any]:
-    return DataLoader(
-        dataset,
+def _loader(dataset: Dataset[Any], items: range, workers: int) -> Iterator[Any]:
+    """The items in order, read ahead by worker processes; a user's mistake that a worker meets is raised here."""
+    loader = DataLoader(
+        _Reporting(dataset),
         batch_size=None,
         sampler=items,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_one_thread,
     )
+    for item in loader:
+        if isinstance(item, UserError):
+            raise item
+        yield item
+
+
+class _Reporting(Dataset[Any]):
+    """Hands a UserError over as an item: raised in a worker, it would reach the user as a stack trace."""
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, position: int) -> Any:
+        try:
+            return self.dataset[position]
+        except UserError as error:
+            return error
 
 
 def _one_thread(_: int) -> None:

@@ -29,6 +29,8 @@ ChooseClasses = Callable[[str, Tensor], Tensor]
 # (what for, images (N, 3, H, W)) -> images of the same form; color augmentation, or nothing
 Augment = Callable[[str, Tensor], Tensor]
 
+SOURCE_BIASED_LOSSES = ("source_cross_entropy", "alignment", "target_cross_entropy", "cross_supervision")
+TARGET_BIASED_LOSSES = ("combined_cross_entropy", "cross_supervision")
 PASTE = "paste"
 CLASS_MIX = {"source_biased": "class_mix_source_biased", "target_biased": "class_mix_target_biased"}
 

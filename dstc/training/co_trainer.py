@@ -15,7 +15,7 @@ from dstc.loading.color_augmentation import color_augmentation
 from dstc.loading.loaders import Crops, Stream, ValidationImages, training_batches
 from dstc.method.batches import CoTrainingBatch, LabeledBatch
 from dstc.method.class_mix import sample_half_of_classes
-from dstc.method.co_training import PASTE, CoTraining, Step
+from dstc.method.co_training import PASTE, SOURCE_BIASED_LOSSES, TARGET_BIASED_LOSSES, CoTraining, Step
 from dstc.method.domain_specific_initialization import Branches
 from dstc.params import CoTrain
 from dstc.randomness import stream_seed
@@ -73,6 +73,10 @@ class CoTrainer:
             ),
             validate=self._validate,
             validate_every=schedule.validate_every,
+            loss_names=[
+                *(f"source_biased/{name}" for name in SOURCE_BIASED_LOSSES),
+                *(f"target_biased/{name}" for name in TARGET_BIASED_LOSSES),
+            ],
             device=setting.device,
         )
         if schedule.choose_checkpoint == "best_on_val":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from dstc.files import write_text
@@ -10,7 +11,9 @@ from dstc.files import write_text
 class Curve:
     """Rows of numbers, written whole at the end. Losses are averaged over the iterations since the last row."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        """`names` are columns to have in any case: DVC drops a plot whole if one of its columns is missing."""
+        self.names = tuple(names)
         self.rows: list[dict[str, float]] = []
         self._sums: dict[str, float] = {}
         self._count = 0
@@ -28,7 +31,7 @@ class Curve:
         self._sums, self._count = {}, 0
 
     def save(self, path: Path) -> None:
-        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        names = list(dict.fromkeys([*(name for row in self.rows for name in row), *self.names]))
         lines = [",".join(names)]
         lines += [",".join(_number(row.get(name)) for name in names) for row in self.rows]
         write_text(path, "\n".join(lines) + "\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -34,14 +34,16 @@ def train(
     learning_rate: Callable[[int], float],
     validate: Callable[[int], dict[str, float]],
     validate_every: int,
+    loss_names: Sequence[str] = (),
     device: torch.device,
 ) -> Curves:
     """Run `step(iteration, batch, learning rate)` for every batch. Iterations in curves count from 1.
 
     `validate(iteration)` gives the numbers of one row of the validation curve; it is asked every `validate_every`
-    iterations and at the end. Prints how long it took and what share of it was spent waiting for data.
+    iterations and at the end. `loss_names` get a column even if they are switched off. Prints how long it took and what
+    share of it was spent waiting for data.
     """
-    curves, row_every = Curves(), max(1, iterations // 100)
+    curves, row_every = Curves(losses=Curve(loss_names)), max(1, iterations // 100)
     waited, began = 0.0, time.perf_counter()
     with progress(total=iterations, desc=name, unit="it") as bar:
         for iteration in range(iterations):

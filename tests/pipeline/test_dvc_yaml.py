@@ -1,0 +1,272 @@
+"""dvc.yaml cannot lie: each stage names exactly what it imports and reads, and nothing defeats DVC's caches."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages import places
+from tests.pipeline.project import ROOT, STAGES, files_of_the_project
+
+PIPELINE: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")
+PARAMS: dict[str, Any] = YAML(typ="safe").load(ROOT / "params.yaml")
+CODE = ("dstc", "stages")
+TRAININGS = ("warm_up_source", "warm_up_target", "co_train")
+UNTRACKED_ON_PURPOSE = ("runtime",)  # changes nothing that is learnt
+
+
+def stage(name: str) -> dict[str, Any]:
+    return PIPELINE["stages"][name]
+
+
+def script_of(name: str) -> Path:
+    return Path(*stage(name)["cmd"].split()[2].split(".")).with_suffix(".py")
+
+
+def outputs_of(name: str) -> dict[str, dict[str, Any]]:
+    """Path: options, for outs and metrics alike."""
+    listed = [*stage(name).get("outs", []), *stage(name).get("metrics", []), *stage(name).get("plots", [])]
+    return {out: {} for out in listed if isinstance(out, str)} | {
+        path: options or {} for out in listed if isinstance(out, dict) for path, options in out.items()
+    }
+
+
+# --- code
+
+
+@cache
+def imports_of(file: Path) -> frozenset[Path]:
+    """The project's files that a file imports, anywhere in it; relative to the root."""
+
+    def as_file(module: str) -> Path | None:
+        path = Path(*module.split("."))
+        candidates = (path.with_suffix(".py"), path / "__init__.py")
+        return next((file for file in candidates if (ROOT / file).is_file()), None)
+
+    def modules() -> Iterator[Path | None]:
+        for node in ast.walk(ast.parse((ROOT / file).read_text())):
+            if isinstance(node, ast.Import):
+                yield from (as_file(alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{file} imports relatively; name the module in full"
+                for alias in node.names:
+                    yield as_file(f"{node.module}.{alias.name}") or as_file(str(node.module))
+
+    return frozenset(found for found in modules() if found and found.parts[0] in CODE)
+
+
+def imported_by(name: str) -> set[Path]:
+    """Every file that a stage's script imports, transitively, the script included; packages' empty inits left out."""
+    seen, pending = set(), [script_of(name)]
+    while pending:
+        file = pending.pop()
+        if file not in seen:
+            seen.add(file)
+            pending.extend(imports_of(file))
+    return {file for file in seen if file.name != "__init__.py"}
+
+
+def code_deps(name: str) -> list[Path]:
+    return [Path(dep) for dep in stage(name)["deps"] if Path(dep).parts[0] in CODE]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_module_that_a_stage_imports_is_among_its_deps(name: str) -> None:
+    deps = code_deps(name)
+    undeclared = [str(f) for f in imported_by(name) if not any(f == dep or dep in f.parents for dep in deps)]
+    assert sorted(undeclared) == []
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_code_dep_of_a_stage_exists_and_is_imported(name: str) -> None:
+    imported = imported_by(name)
+    superfluous = [str(dep) for dep in code_deps(name) if not any(f == dep or dep in f.parents for f in imported)]
+    assert superfluous == []
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_no_dep_is_a_whole_package_or_named_twice(name: str) -> None:
+    deps = stage(name)["deps"]
+    assert not set(CODE) & {dep.rstrip("/") for dep in deps}
+    assert len(deps) == len(set(deps))
+    assert [dep for dep in deps if any(Path(other) in Path(dep).parents for other in deps)] == []
+
+
+def test_every_init_is_empty() -> None:
+    inits = [ROOT / name for name in files_of_the_project() if Path(name).name == "__init__.py"]
+    assert len(inits) > 5
+    assert [str(path) for path in inits if path.read_text()] == []
+
+
+def test_stages_are_run_as_modules() -> None:
+    """`python stages/x.py` would import the main work tree's package in temporary copies."""
+    assert tuple(PIPELINE["stages"]) == STAGES
+    for name in STAGES:
+        assert re.fullmatch(r"python -m stages\.\w+( source| target)?", stage(name)["cmd"])
+        assert (ROOT / script_of(name)).is_file()
+        assert stage(name)["desc"]
+
+
+def test_every_stage_script_is_run_by_dvc_yaml() -> None:
+    scripts = {Path("stages") / path.name for path in (ROOT / "stages").glob("*.py")}
+    run = {script_of(name) for name in STAGES}
+    assert scripts - run == {Path("stages/__init__.py"), Path("stages/places.py")}
+
+
+# --- parameters
+
+
+def keys_within(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield str(key)
+            yield from keys_within(part)
+
+
+def value_at(dotted: str) -> Any:
+    value = PARAMS
+    for part in dotted.split("."):
+        value = value[part]
+    return value
+
+
+def leaves(value: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(value, dict) and value:
+        for key, part in value.items():
+            yield from leaves(part, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix
+
+
+def tracked(name: str) -> list[str]:
+    return list(stage(name)["params"])
+
+
+def covered(dotted: str, by: list[str]) -> bool:
+    return any(dotted == key or dotted.startswith(f"{key}.") for key in by)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_no_tracked_mapping_holds_a_key_that_the_run_cache_drops(name: str) -> None:
+    """A mapping with a key `size` or `nfiles` is invisible to the run cache: a wrong result without a warning."""
+    dropped = [key for key in tracked(name) if {"size", "nfiles"} & set(keys_within(value_at(key)))]
+    assert dropped == []
+
+
+def test_the_split_is_tracked_key_by_key() -> None:
+    assert sorted(tracked("make_split")) == sorted(f"split.{key}" for key in PARAMS["split"])
+
+
+def test_every_parameter_is_tracked_by_some_stage_except_runtime() -> None:
+    by = [key for name in STAGES for key in tracked(name)]
+    untracked = [leaf for leaf in leaves(PARAMS) if not covered(leaf, by)]
+    assert {leaf.split(".")[0] for leaf in untracked} == set(UNTRACKED_ON_PURPOSE)
+
+
+def test_paths_are_tracked_by_prepare_data_alone_and_runtime_by_none() -> None:
+    for name in STAGES:
+        assert ("paths" in tracked(name)) == (name == "prepare_data")
+        assert not any(key.split(".")[0] == "runtime" for key in tracked(name))
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_parameter_that_a_script_reads_is_tracked(name: str) -> None:
+    """By the attributes of what the scripts call `params`. The indexes stand for `paths`."""
+    sections = "|".join(PARAMS)
+    read = re.findall(
+        rf"\b(?:params|read_params\(\))\.((?:{sections})\b(?:\.\w+)?)", (ROOT / script_of(name)).read_text()
+    )
+    by = [key for other in STAGES if script_of(other) == script_of(name) for key in tracked(other)]
+    by += ["runtime"] if name == "prepare_data" else ["runtime", "paths"]
+    part_of_it = [key for key in read if any(part.startswith(f"{key}.") for part in by)]
+    assert [key for key in read if not covered(key, by) and key not in part_of_it] == []
+
+
+# --- outputs
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_nothing_persists_and_only_the_last_stage_has_uncached_outputs(name: str) -> None:
+    """Either would switch the run cache off; persisted outputs leak from one run into the next, too."""
+    for path, options in outputs_of(name).items():
+        assert not options.get("persist"), path
+        assert options.get("cache", True) or name == "evaluate", path
+
+
+def test_git_gets_the_small_files_of_metrics_and_dvcs_cache_the_pictures() -> None:
+    outputs = outputs_of("evaluate")
+    cached = [path for path, options in outputs.items() if options.get("cache", True)]
+    assert cached == ["metrics/pictures"]
+    assert all(Path(path).suffix in (".json", ".csv") for path in outputs if path not in cached)
+
+
+def test_places_and_dvc_yaml_name_the_same_outputs() -> None:
+    outputs = [Path(path) for name in STAGES for path in outputs_of(name)]
+    named = [value for value in vars(places).values() if isinstance(value, Path)]
+    assert len(named) >= 8
+    for place in named:
+        assert any(place == out or place in out.parents for out in outputs), f"no stage makes {place}"
+    for out in outputs:
+        assert any(place == out or place in out.parents for place in named), f"places.py does not know {out}"
+    for folder in (places.WARM_UP_SOURCE, places.WARM_UP_TARGET):
+        assert folder / places.NETWORK in outputs
+
+
+def test_every_dep_under_data_is_made_by_an_earlier_stage() -> None:
+    made: set[str] = set()
+    for name in STAGES:
+        assert [dep for dep in stage(name)["deps"] if dep.startswith(("data", "metrics")) and dep not in made] == []
+        made |= set(outputs_of(name))
+
+
+def test_what_every_plot_draws_is_an_output_of_evaluate() -> None:
+    known = outputs_of("evaluate")
+    for plot in PIPELINE["plots"]:
+        settings = next(iter(plot.values())) if isinstance(plot, dict) else {"y": {plot: ""}}
+        files = [file for axis in ("x", "y") for file in (settings.get(axis) if axis in settings else {})]
+        assert [
+            file for file in files if isinstance(settings.get("y"), dict) and "/" in file and file not in known
+        ] == []
+        template = settings.get("template", "linear")
+        builtin = ("linear", "simple", "scatter", "smooth", "bar_horizontal", "bar_horizontal_sorted")
+        assert template in builtin or (ROOT / f".dvc/plots/{template}.json").is_file()
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_trainings_see_images_through_indexes_only(name: str) -> None:
+    assert [dep for dep in stage(name)["deps"] if dep.startswith("data/world")] == []
+
+
+# --- around it
+
+
+def test_pythons_caches_are_no_inputs() -> None:
+    lines = (ROOT / ".dvcignore").read_text().splitlines()
+    assert {"__pycache__/", "*.pyc"} <= set(lines)
+
+
+def test_dvc_reports_no_usage() -> None:
+    config = configparser.ConfigParser()
+    config.read_string(re.sub(r"^\s+", "", (ROOT / ".dvc/config").read_text(), flags=re.MULTILINE))
+    assert config["core"]["analytics"] == "false"
+
+
+def test_no_file_names_a_package_registry_or_a_path_of_one_machine() -> None:
+    hosts = [r"pypi\.org", r"pythonhosted\.org", r"npmjs\.org", r"conda\.anaconda", r"download\.pytorch"]
+    homes = r"(?<![\w.~/])/(?:home|Users|root|work)/\w"
+    here = rf"{re.escape(str(ROOT))}\b|{re.escape(str(Path.home()))}/"
+    forbidden = re.compile("|".join([*hosts, homes, here]))
+    found = [
+        f"{name}: {match[0]}"
+        for name in files_of_the_project()
+        if (match := forbidden.search((ROOT / name).read_bytes().decode(errors="ignore")))
+    ]
+    assert found == []

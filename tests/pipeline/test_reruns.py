@@ -1,0 +1,238 @@
+"""What reruns when something changes, with the real `dvc`: the table of the pipeline's edges."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from ruamel.yaml import YAML
+
+from tests.pipeline.conftest import Change, Run
+from tests.pipeline.project import STAGES, Project
+
+AFTER_SPLIT = ["make_split", "warm_up_target", "co_train", "evaluate"]
+
+
+def assert_trained_on(project: Project, images: int) -> None:
+    assert len((project.root / "data/split/labeled.txt").read_text().splitlines()) == images
+    assert project.description("data/warm_up_target/network.pt")["images"] == images
+    assert json.loads((project.root / "metrics/summary.json").read_text())["labeled_images"] == images
+
+
+def summary_of(project: Project, experiment: str) -> dict[str, object]:
+    return json.loads(project.ok("git", "show", f"{experiment}:metrics/summary.json").text)
+
+
+def revision_of(project: Project, name: str) -> str:
+    references = project.ok("git", "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").text.splitlines()
+    return next(line.split()[0] for line in references if line.endswith(f"/{name}"))
+
+
+def outputs_in_lock(project: Project, revision: str, stage: str) -> dict[str, str]:
+    lock = YAML(typ="safe").load(project.ok("git", "show", f"{revision}:dvc.lock").text)
+    return {out["path"]: out["md5"] for out in lock["stages"][stage]["outs"]}
+
+
+def test_the_first_repro_runs_all_six_stages_in_order(run: Run) -> None:
+    assert run.first.ran == list(STAGES)
+
+
+def test_a_second_repro_runs_nothing(run: Run) -> None:
+    assert run.second.ran == run.second.restored == []
+    assert "Data and pipelines are up to date." in run.second.text
+
+
+def test_a_committed_run_leaves_a_clean_tree_and_no_network_or_picture_in_git(project: Project) -> None:
+    project.dvc("repro")
+    assert project.ok("git", "status", "--short").text == ""
+    tracked = project.ok("git", "ls-files").text.split()
+    assert "metrics/summary.json" in tracked
+    assert [name for name in tracked if name.endswith((".pt", ".png"))] == []
+
+
+# --- the number of labeled images
+
+
+def test_another_number_of_labeled_images_reruns_what_sees_them_and_nothing_else(six_labeled: Change) -> None:
+    assert six_labeled.reply.ran == AFTER_SPLIT
+    assert six_labeled.reply.restored == []
+
+
+def test_another_number_of_labeled_images_is_what_was_trained_on(run: Run, six_labeled: Change) -> None:
+    assert_trained_on(run.project, 4)
+    assert_trained_on(six_labeled.project, 6)
+    assert summary_of(six_labeled.project, revision_of(six_labeled.project, "six"))["labeled_images"] == 6
+
+
+def test_back_and_forth_between_two_numbers_trains_nothing_and_gives_the_right_networks(
+    run: Run, six_labeled: Change, project_at_six: Project
+) -> None:
+    """4 was run, then 6; now 4 again in the workspace, and 6 again in a temporary copy, which leaves the workspace be."""
+    project = project_at_six
+    back = project.dvc("exp", "run", "-n", "four", "-S", "split.size=4")
+    forth = project.dvc("exp", "run", "--temp", "-n", "six_again", "-S", "split.size=6", "-S", "evaluate.pictures=0")
+    for reply in (back, forth):
+        assert reply.ran == ["evaluate"]
+        assert reply.restored == ["make_split", "warm_up_target", "co_train"]
+    assert_trained_on(project, 4)
+    revision = revision_of(project, "six_again")
+    assert summary_of(project, revision)["labeled_images"] == 6
+    for stage in ("make_split", "warm_up_target", "co_train"):
+        assert outputs_in_lock(project, "HEAD", stage) == outputs_in_lock(run.project, "HEAD", stage)
+        assert outputs_in_lock(project, revision, stage) == outputs_in_lock(
+            six_labeled.project, revision_of(six_labeled.project, "six"), stage
+        )
+        assert outputs_in_lock(project, revision, stage) != outputs_in_lock(project, "HEAD", stage)
+    for network in ("warm_up_target/network.pt", "co_train/source_biased.pt", "co_train/target_biased.pt"):
+        assert (project.root / "data" / network).read_bytes() == (run.project.root / "data" / network).read_bytes()
+
+
+def test_a_queued_experiment_reruns_what_it_changes_and_has_its_own_results(project_at_six: Project) -> None:
+    """The table's row `-S seed=1`, in the queue, with a number of labeled images that was run before. That make_split
+    is restored shows that its key in the run cache does not hold the seed."""
+    project = project_at_six
+    project.ok("git", "checkout", "-q", "--", ".")
+    project.dvc("checkout", "-q")
+    project.dvc("exp", "run", "--queue", "-n", "other_seed", "-S", "seed=1", "-S", "split.size=6")
+    project.dvc("exp", "run", "--run-all", "-j", "1")
+    reply = project.dvc("queue", "logs", "other_seed")
+    assert reply.ran == ["warm_up_source", "warm_up_target", "co_train", "evaluate"], reply.text
+    assert reply.restored == ["make_split"]
+    assert summary_of(project, revision_of(project, "other_seed"))["labeled_images"] == 6
+    assert_trained_on(project, 4)
+
+
+# --- other parameters
+
+
+def test_a_parameter_of_co_training_reruns_co_training_and_evaluation(project: Project) -> None:
+    reply = project.dvc("exp", "run", "-S", "co_train.alignment_weight=0.2")
+    assert reply.ran == ["co_train", "evaluate"]
+    assert reply.restored == []
+
+
+def test_a_parameter_of_evaluation_reruns_evaluation_alone(project: Project) -> None:
+    reply = project.dvc("exp", "run", "-S", "evaluate.pictures=2")
+    assert reply.ran == ["evaluate"]
+    assert len(list((project.root / "metrics/pictures").rglob("*.png"))) == 2
+
+
+def test_the_number_of_workers_reruns_nothing(project: Project) -> None:
+    project.edit_params({"runtime": {"workers": 1, "threads": 2, "device": "auto"}})
+    reply = project.dvc("repro")
+    assert reply.ran == reply.restored == []
+
+
+def test_exp_run_keeps_the_comments_of_params_yaml(run: Run, six_labeled: Change) -> None:
+    def comments(project: Project) -> list[str]:
+        lines = (project.root / "params.yaml").read_text().splitlines()
+        return [line.partition("#")[2].strip() for line in lines if "#" in line]
+
+    assert comments(six_labeled.project) == comments(run.project)
+
+
+# --- what people look at
+
+
+def test_metrics_params_and_experiments_are_shown_by_name(project_at_six: Project) -> None:
+    project = project_at_six
+    differing = project.dvc("metrics", "diff", "--all").text
+    for row in ("half.source_biased", "half.target_biased", "half.average", "full.average", "labeled_images"):
+        assert row in differing
+    changed = [line.split() for line in project.dvc("params", "diff").text.splitlines()]
+    assert ["params.yaml", "split.size", "4", "6"] in changed
+    assert len(changed) == 2  # a heading and the one change
+    shown = project.dvc("exp", "show", "--csv").text
+    assert "six" in shown
+    assert "split.size" in shown.splitlines()[0]
+    assert "half.average" in shown.splitlines()[0]
+
+
+def test_plots_are_shown_and_compared_under_their_titles(project_at_six: Project, tmp_path: Path) -> None:
+    project = project_at_six
+    project.dvc("plots", "show", "-o", str(tmp_path / "show"))
+    project.dvc("plots", "diff", "-o", str(tmp_path / "diff"), "HEAD", "workspace")
+    titles = [
+        "Warm-ups, training loss",
+        "Target mIoU while warming up",
+        "Co-training, losses of the source-biased branch",
+        "Target mIoU of both branches while co-training",
+        "IoU per class, average of both branches",
+        "Where each class goes, average of both branches",
+    ]
+    for kind in ("show", "diff"):
+        page = (tmp_path / kind / "index.html").read_text()
+        assert [title for title in titles if title not in page] == []
+        assert list((tmp_path / kind / "static").rglob("*.png"))
+
+
+# --- data outside the project
+
+
+@pytest.fixture(scope="session")
+def moved(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Change:
+    """The world's files lie in folders of the user's, outside the project."""
+    folder = tmp_path_factory.mktemp("moved")
+    project = run.project.copy(folder)
+    for half in ("gta5", "cityscapes"):
+        shutil.copytree(project.root / "data/world" / half, folder / half)
+    project.edit_params({"paths": {"source": str(folder / "gta5"), "target": str(folder / "cityscapes")}})
+    return Change(project, project.dvc("repro", "prepare_data"))
+
+
+def copy_with_data(change: Change, folder: Path) -> tuple[Project, Path]:
+    """The project, its data folder beside it, and its paths pointing there."""
+    project = change.project.copy(folder)
+    for half in ("gta5", "cityscapes"):
+        shutil.copytree(change.project.root.parent / half, folder / half)
+    project.edit_params({"paths": {"source": str(folder / "gta5"), "target": str(folder / "cityscapes")}})
+    return project, folder / "cityscapes"
+
+
+def first_labeled(project: Project) -> str:
+    return (project.root / "data/split/labeled.txt").read_text().splitlines()[0]
+
+
+def test_moving_a_data_set_reruns_its_preparation_alone(moved: Change) -> None:
+    assert moved.reply.ran == ["prepare_data"]
+    would = moved.project.dvc("repro", "--dry", "--allow-missing")
+    assert would.ran == would.restored == []
+
+
+def test_outside_data_are_neither_an_output_nor_a_dependency_of_dvcs(moved: Change) -> None:
+    assert [file.name for file in (moved.project.root / "data/world").iterdir()] == ["README.txt"]
+    lock = YAML(typ="safe").load(moved.project.root / "dvc.lock")
+    hashed = [dep["path"] for stage in lock["stages"].values() for dep in stage["deps"]]
+    assert hashed
+    assert [path for path in hashed if Path(path).is_absolute()] == []
+
+
+def png_files_of_the_cache(project: Project) -> set[str]:
+    files = (file for file in (project.root / ".dvc/cache").rglob("*") if file.is_file())
+    return {file.name for file in files if file.read_bytes()[:4] == b"\x89PNG"}
+
+
+def label_of(image: str) -> str:
+    return image.replace("leftImg8bit/", "gtFine/").replace("_leftImg8bit.png", "_gtFine_labelIds.png")
+
+
+def test_a_changed_target_label_stops_training_and_then_reruns_all_but_the_source_warm_up(
+    moved: Change, tmp_path: Path
+) -> None:
+    project, cityscapes = copy_with_data(moved, tmp_path)
+    label = cityscapes / label_of(first_labeled(project))
+    Image.fromarray(np.roll(np.asarray(Image.open(label)), 1, axis=0)).save(label)
+    refused = project.call("dvc", "repro", "-f", "-s", "warm_up_target")
+    assert refused.code != 0
+    assert f"error: {label}: changed since it was indexed; run `dvc repro -f prepare_data`" in refused.text
+    assert "Traceback" not in refused.text
+    assert project.dvc("repro", "-f", "prepare_data").ran == ["prepare_data"]
+    assert png_files_of_the_cache(project) == png_files_of_the_cache(moved.project)  # the user's new label is not there
+    reply = project.dvc("repro", "warm_up_source", "warm_up_target")
+    assert "warm_up_target" in reply.ran
+    assert "warm_up_source" not in reply.ran + reply.restored
+    assert "co_train" in project.dvc("status", "co_train").text

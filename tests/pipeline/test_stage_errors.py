@@ -1,0 +1,336 @@
+"""What a user's mistake comes to: a message that names it, exit status 1, no stack trace, nothing half written.
+
+The stages are run in this process, in a project of a few tiny images.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ruamel.yaml import YAML
+
+from dstc.index import SPLIT_FILES
+from stages import places
+from tests.pipeline.project import ROOT, SCHEDULE, edit_params
+from tests.preparation import trees
+
+TRAIN_IMAGES, LABELED = 4, 2
+SCRIPTS = [
+    ("prepare_data",),
+    ("make_split",),
+    ("warm_up", "source"),
+    ("warm_up", "target"),
+    ("co_train",),
+    ("evaluate",),
+]
+TRAININGS = SCRIPTS[2:5]
+
+
+def name_of(script: tuple[str, ...]) -> str:
+    return "_".join(script)
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Run a stage as `python -m stages.x ...` would, in the current folder."""
+
+    def run(script: str, *arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        importlib.import_module(f"stages.{script}").main()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def warmed_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project as it is when co_train begins."""
+    root = tmp_path_factory.mktemp("errors")
+    trees.gta5(root / "gta5", size=(48, 32))
+    trees.cityscapes(root / "cityscapes", train=TRAIN_IMAGES)
+    paths = {"source": str(root / "gta5"), "target": str(root / "cityscapes")}
+    YAML().dump(trees.raw_params(paths=paths), root / "params.yaml")
+    edit_params(
+        root / "params.yaml",
+        {
+            "split": {"size": LABELED},
+            "warm_up.source": SCHEDULE,
+            "warm_up.target": SCHEDULE,
+            "co_train": {**SCHEDULE, "pictures_every": 2},
+            "runtime": {"device": "cpu", "threads": 1},
+        },
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for script, *arguments in SCRIPTS[:4]:
+            patch.setattr(sys, "argv", [script, *arguments])
+            importlib.import_module(f"stages.{script}").main()
+    return root
+
+
+@pytest.fixture
+def project(warmed_up: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, entered. The images stay where they are."""
+    shutil.copytree(warmed_up / "data", tmp_path / "data")
+    shutil.copy(warmed_up / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def refusal(stage: Callable[..., None], project: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a stage that must stop; give its message, having checked that no file came or went."""
+
+    def run(*script: str) -> str:
+        before = contents(project)
+        with pytest.raises(SystemExit) as ended:
+            stage(*script)
+        assert ended.value.code == 1
+        assert contents(project) == before
+        message = capsys.readouterr().err
+        assert "Traceback" not in message
+        lines = [line for line in message.splitlines() if line.startswith("error: ")]
+        assert lines
+        return "\n".join(lines)
+
+    return run
+
+
+def contents(project: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(project)): path.read_bytes() for path in project.rglob("*") if path.is_file()}
+
+
+def set_params(**sections: dict[str, Any]) -> None:
+    edit_params(Path("params.yaml"), {section.replace("__", "."): values for section, values in sections.items()})
+
+
+# --- trainings that go wrong
+
+
+@pytest.mark.parametrize("script", TRAININGS, ids=name_of)
+def test_a_loss_that_is_not_finite_stops_the_training_and_names_iteration_and_term(
+    refusal: Callable[..., str], script: tuple[str, ...]
+) -> None:
+    exploding = {"learning_rate": 10.0, "iterations": 60, "schedule_iterations": 60, "validate_every": 60}
+    set_params(warm_up__source=exploding, warm_up__target=exploding, co_train=exploding)
+    set_params(optim={"classifier_multiplier": 1000.0, "weight_decay": 0.99})
+    message = refusal(*script)
+    assert "error: iteration " in message
+    term = {"warm_up_source": "warm_up_source/source_cross_entropy", "warm_up_target": "target_cross_entropy"}
+    assert term.get(name_of(script), "_biased/") in message
+    assert "Lower the learning rate" in message
+
+
+@pytest.mark.parametrize("script", TRAININGS, ids=name_of)
+def test_an_unknown_device_is_refused_before_any_work(refusal: Callable[..., str], script: tuple[str, ...]) -> None:
+    for device in ("tpu", "cuda:99", "gpu"):
+        set_params(runtime={"device": device})
+        assert f"error: runtime.device: '{device}' cannot be used here" in refusal(*script)
+
+
+@pytest.mark.parametrize("script", TRAININGS, ids=name_of)
+def test_a_file_where_the_output_folder_belongs_is_named_before_training_is_paid_for(
+    project: Path, stage: Callable[..., None], capsys: pytest.CaptureFixture[str], script: tuple[str, ...]
+) -> None:
+    folder = Path("data") / name_of(script)
+    shutil.rmtree(project / folder, ignore_errors=True)
+    (project / folder).write_text("in the way")
+    with pytest.raises(SystemExit) as ended:
+        stage(*script)
+    assert ended.value.code == 1
+    shown = capsys.readouterr()
+    assert f"error: {folder}" in shown.err
+    assert "iterations in" not in shown.out
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_write_permission_is_named(project: Path, refusal: Callable[..., str]) -> None:
+    (project / "data/warm_up_target").chmod(0o555)
+    try:
+        assert "data/warm_up_target" in refusal("warm_up", "target")
+    finally:
+        (project / "data/warm_up_target").chmod(0o755)
+
+
+# --- checkpoints and indexes that are not what they should be
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ({"weight": torch.zeros(3)}, "not a checkpoint of this project"),
+        (Path("an object"), "holds more than tensors"),
+        (None, "is no file of weights"),
+    ],
+    ids=["tensors", "an object", "text"],
+)
+def test_a_foreign_checkpoint_is_refused_by_name(refusal: Callable[..., str], content: object, complaint: str) -> None:
+    path = places.WARM_UP_SOURCE / places.NETWORK
+    if content is None:
+        path.write_text("weights? no.")
+    else:
+        torch.save(content, path)
+    message = refusal("co_train")
+    assert f"error: {path}: " in message
+    assert complaint in message
+
+
+def test_a_truncated_checkpoint_is_refused_by_name(refusal: Callable[..., str]) -> None:
+    path = places.WARM_UP_TARGET / places.NETWORK
+    path.write_bytes(path.read_bytes()[:5000])
+    assert f"error: {path}: cannot be read as weights" in refusal("co_train")
+
+
+def test_a_checkpoint_of_other_classes_is_refused_with_both_lists(refusal: Callable[..., str]) -> None:
+    path = places.WARM_UP_TARGET / places.NETWORK
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["description"]["classes"] = checkpoint["description"]["classes"][::-1]
+    torch.save(checkpoint, path)
+    message = refusal("co_train")
+    assert f"error: {path}: was trained for the classes ['bicycle', 'motorcycle'" in message
+    assert "not ['road', 'sidewalk'" in message
+
+
+def test_a_checkpoint_of_another_backbone_is_refused(refusal: Callable[..., str]) -> None:
+    set_params(model={"backbone": "mobilenet_v2"})
+    assert f"error: {places.WARM_UP_SOURCE / places.NETWORK}: " in refusal("co_train")
+
+
+@pytest.mark.parametrize("script", SCRIPTS[1:], ids=name_of)
+def test_a_missing_index_is_named_with_the_command_that_makes_it(
+    refusal: Callable[..., str], script: tuple[str, ...]
+) -> None:
+    shutil.rmtree("data/index")
+    message = refusal(*script)
+    assert "error: data/index/" in message
+    assert "dvc repro prepare_data" in message
+
+
+def test_a_missing_split_is_named_with_the_command_that_makes_it(refusal: Callable[..., str]) -> None:
+    shutil.rmtree(places.SPLIT)
+    assert "dvc repro make_split" in refusal("warm_up", "target")
+    assert "dvc repro make_split" in refusal("co_train")
+
+
+def test_a_missing_checkpoint_is_named(refusal: Callable[..., str]) -> None:
+    (places.WARM_UP_TARGET / places.NETWORK).unlink()
+    assert f"error: {places.WARM_UP_TARGET / places.NETWORK}: no such file" in refusal("co_train")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_changed_since_it_was_indexed_stops_training_with_the_cure(
+    warmed_up: Path, project: Path, refusal: Callable[..., str], workers: int
+) -> None:
+    shutil.copytree(warmed_up / "cityscapes", project / "cityscapes")
+    set_params(paths={"target": str(project / "cityscapes")}, runtime={"workers": workers})
+    name = (project / "data/split" / SPLIT_FILES[0]).read_text().split()[0]
+    trees.write_photo(project / "cityscapes" / name, seed=1)
+    message = refusal("warm_up", "target")
+    assert message == (
+        f"error: {project / 'cityscapes' / name}: changed since it was indexed; run `dvc repro -f prepare_data`"
+    )
+    (project / "cityscapes" / name).unlink()
+    assert "run `dvc repro -f prepare_data`" in refusal("warm_up", "target")
+
+
+# --- params.yaml
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
+def test_every_stage_checks_the_whole_params_yaml_before_any_work(
+    refusal: Callable[..., str], script: tuple[str, ...]
+) -> None:
+    set_params(co_train={"aligment_weight": 0.1}, split={"size": "many"}, evaluate={"pictures": -1})
+    message = refusal(*script)
+    assert "co_train.aligment_weight: unknown key; did you mean 'alignment_weight'?" in message
+    assert "split.size: " in message
+    assert "evaluate.pictures: " in message
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
+def test_a_missing_params_yaml_is_named(refusal: Callable[..., str], script: tuple[str, ...]) -> None:
+    Path("params.yaml").unlink()
+    assert "error: params.yaml: no such file" in refusal(*script)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
+def test_help_says_what_a_stage_does(
+    stage: Callable[..., None], capsys: pytest.CaptureFixture[str], script: tuple[str, ...]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        stage(script[0], "--help")
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"tage {name_of(script)}" in shown or "Stages warm_up_source and warm_up_target" in shown
+    assert "usage: " in shown
+
+
+# --- what must go well
+
+
+@pytest.fixture
+def without_switched_off_terms(
+    project: Path, stage: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> tuple[Path, str]:
+    """The project after co-training with every target image labeled and without alignment; and what was printed."""
+    set_params(split={"size": TRAIN_IMAGES}, co_train={"alignment_weight": 0.0})
+    stage("make_split")
+    stage("co_train")
+    stage("evaluate")
+    return project, capsys.readouterr().out
+
+
+def test_with_every_target_image_labeled_co_training_says_once_that_terms_are_skipped_and_finishes(
+    without_switched_off_terms: tuple[Path, str],
+) -> None:
+    project, said = without_switched_off_terms
+    assert said.count("every target image is labeled, so the terms on unlabeled images are skipped") == 1
+    assert json.loads((project / "metrics/summary.json").read_text())["labeled_images"] == TRAIN_IMAGES
+
+
+def test_a_loss_that_is_switched_off_has_an_empty_column(without_switched_off_terms: tuple[Path, str]) -> None:
+    """DVC drops a whole plot, the other losses too, where one column that it names does not exist."""
+    with (without_switched_off_terms[0] / "metrics/losses_co_train.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    plots = YAML(typ="safe").load(ROOT / "dvc.yaml")["plots"]
+    files = [settings["y"] for plot in plots if isinstance(plot, dict) for settings in plot.values()]
+    columns = [column for file in files for column in file.get("metrics/losses_co_train.csv", [])]
+    assert len(columns) == 6
+    assert [column for column in columns if column not in rows[0]] == []
+    off = [column for column in columns if column.endswith(("/cross_supervision", "/alignment"))]
+    assert {row[column] for row in rows for column in off} == {""}
+
+
+@pytest.mark.parametrize("script", TRAININGS, ids=name_of)
+def test_the_same_seed_gives_the_same_bytes_with_any_number_of_workers(
+    project: Path, stage: Callable[..., None], script: tuple[str, ...]
+) -> None:
+    folder = project / "data" / name_of(script)
+    results = []
+    for workers in (0, 0, 2):
+        set_params(runtime={"workers": workers})
+        stage(*script)
+        results.append(contents(folder))
+    assert len(results[0]) >= 3
+    for again in results[1:]:
+        assert [name for name in results[0] if results[0][name] != again[name]] == []
+
+
+def test_another_seed_gives_other_weights(project: Path, stage: Callable[..., None]) -> None:
+    def weights() -> torch.Tensor:
+        state = torch.load(project / "data/warm_up_target/network.pt", weights_only=True)["state"]
+        return torch.cat([tensor.flatten().float() for tensor in state.values()])
+
+    before = weights()
+    set_params(**{"": {"seed": 1}})
+    stage("warm_up", "target")
+    assert not torch.equal(before, weights())

@@ -1,0 +1,49 @@
+"""What README claims about the tree is true."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parent.parent / "README.md"
+ROW = re.compile(r"^\| ([^|]+) \| `(dstc/method/\w+\.py)` \| (.+) \|$", re.MULTILINE)
+
+
+def term_table() -> list[tuple[str, str, list[str]]]:
+    return [(term, path, re.findall(r"`(\w+)`", names)) for term, path, names in ROW.findall(README.read_text())]
+
+
+def test_the_term_table_has_every_term_of_the_method() -> None:
+    terms = {term for term, _, _ in term_table()}
+    assert terms >= {
+        "domain-specific initialization",
+        "differentiated cross-domain combination",
+        "target-preferred alignment",
+        "cross supervision",
+        "ClassMix",
+    }
+
+
+@pytest.mark.parametrize(("term", "path", "names"), term_table())
+def test_each_term_is_the_named_function_in_the_named_file(term: str, path: str, names: list[str]) -> None:
+    module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
+    assert names, term
+    for name in names:
+        assert getattr(module, name).__module__ == module.__name__, f"{name} is not defined in {path}"
+
+
+def test_every_file_of_the_method_but_its_plumbing_stands_in_the_term_table() -> None:
+    files = {f"dstc/method/{path.name}" for path in (README.parent / "dstc/method").glob("[!_]*.py")}
+    assert files - {path for _, path, _ in term_table()} == {"dstc/method/batches.py", "dstc/method/cross_entropy.py"}
+
+
+def test_the_two_commands_of_the_first_screen_are_targets_of_the_makefile() -> None:
+    makefile = (README.parent / "Makefile").read_text()
+    for command in re.findall(r"make ([a-z-]+)", README.read_text()):
+        assert re.search(rf"^{command}:", makefile, re.MULTILINE), f"README says `make {command}`"
+
+
+def test_the_files_that_readme_names_exist() -> None:
+    for path in re.findall(r"`((?:dstc|stages|tests|splits|requirements)/[\w./]+\w)`", README.read_text()):
+        assert (README.parent / path).exists(), path
