@@ -59,9 +59,10 @@ class DeepLabV2(nn.Module):
     def low_resolution_logits(self, image: Tensor) -> Tensor:
         """(N, 3, H, W) float32, normalized, to (N, K, ceil(H/8), ceil(W/8))."""
         features = self.backbone(image)
-        total = self.classifier[0](features)
-        for conv in list(self.classifier)[1:]:
-            total = total + conv(features)
+        first, *others = self.classifier
+        total = _atrous(first, features)
+        for conv in others:
+            total = total + _atrous(conv, features)
         return total
 
     def forward(self, image: Tensor) -> Tensor:
@@ -70,6 +71,23 @@ class DeepLabV2(nn.Module):
         with autocast(image.device, self.precision):
             logits = self.low_resolution_logits(image)
         return upsample_logits(logits.float())[..., :height, :width]
+
+
+def _atrous(conv: nn.Module, features: Tensor) -> Tensor:
+    """A 3x3 atrous convolution without the taps that can only meet padding.
+
+    At a rate of at least the features' height (width), the upper and lower (left and right) taps lie outside of them for
+    every pixel: with crops of 128 pixels, 16 of features, that is so at the rates 18 and 24, half of the classifier's work.
+    """
+    assert isinstance(conv, nn.Conv2d)
+    kernel, rate = conv.weight, conv.dilation[0]
+    height, width = features.shape[-2:]
+    if rate >= height:
+        kernel = kernel[:, :, 1:2]
+    if rate >= width:
+        kernel = kernel[:, :, :, 1:2]
+    padding = (0 if rate >= height else rate, 0 if rate >= width else rate)
+    return F.conv2d(features, kernel, conv.bias, padding=padding, dilation=rate)
 
 
 def upsample_logits(logits: Tensor) -> Tensor:

@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dstc.models import deeplab_v2
 from dstc.models.deeplab_v2 import ATROUS_RATES, DeepLabV2, build_network, upsample_logits
 from tests.models.small import small_network
 
@@ -140,3 +141,14 @@ def test_the_papers_network_has_43_9_million_parameters() -> None:
             seed=0,
         )
     assert sum(parameter.numel() for parameter in network.parameters()) == 43_901_068
+
+
+@pytest.mark.parametrize("size", [(5, 7), (16, 16), (16, 40), (40, 16), (30, 30)])
+def test_leaving_out_taps_that_only_meet_padding_changes_neither_logits_nor_gradients(size: tuple[int, int]) -> None:
+    features = torch.randn(2, 8, *size, generator=torch.Generator().manual_seed(0))
+    for rate in ATROUS_RATES:
+        conv = nn.Conv2d(8, 3, kernel_size=3, padding=rate, dilation=rate)
+        whole, cut = conv(features), deeplab_v2._atrous(conv, features)
+        torch.testing.assert_close(cut, whole)
+        expected = torch.autograd.grad(whole.square().sum(), list(conv.parameters()))
+        torch.testing.assert_close(torch.autograd.grad(cut.square().sum(), list(conv.parameters())), expected)
