@@ -138,6 +138,7 @@ class CoTrain(Training):
     alignment_weight: Annotated[float, Field(ge=0, le=100)]
     alignment_counts_void: bool
     cross_supervision: bool
+    cross_supervision_from: Annotated[int, Field(ge=0)]
     class_mix: bool
     color_augmentation: bool
     teacher_batch_norm: Literal["running", "batch"]
@@ -158,6 +159,11 @@ class CoTrain(Training):
                 f"data combination 2 pastes one source image into each labeled target image, so batch.source "
                 f"({self.batch.source}) must be at least batch.labeled_target ({self.batch.labeled_target})"
             )
+        if self.cross_supervision and self.cross_supervision_from >= self.iterations:
+            raise ValueError(
+                f"cross_supervision_from ({self.cross_supervision_from}) must be below iterations ({self.iterations}); "
+                "set cross_supervision: false to do without it"
+            )
         if self.ramp_iterations >= self.iterations:
             raise ValueError(f"ramp_iterations ({self.ramp_iterations}) must be below iterations ({self.iterations})")
         return self
@@ -173,6 +179,8 @@ class Evaluate(Section):
 class Runtime(Section):
     device: str
     workers: Annotated[int, Field(ge=0, le=256)]
+    save_iterations: Count
+    save_minutes: Annotated[float, Field(gt=0)]
     threads: Annotated[int, Field(ge=0, le=1024)]
 
 

@@ -23,14 +23,15 @@ class _Lines:
         self.stream.flush()
 
 
-def progress(*, total: int, desc: str, unit: str) -> tqdm[Any]:
+def progress(*, total: int, desc: str, unit: str, initial: int = 0) -> tqdm[Any]:
     """A bar for `total` units of work, to be used as a context with `.update(n)`."""
     if sys.stderr.isatty():
-        return tqdm(total=total, desc=desc, unit=unit, mininterval=0.5, dynamic_ncols=True)
+        return tqdm(total=total, desc=desc, unit=unit, initial=initial, mininterval=0.5, dynamic_ncols=True)
     return tqdm(
         total=total,
         desc=desc,
         unit=unit,
+        initial=initial,
         mininterval=30,
         maxinterval=60,
         file=_Lines(sys.stderr),

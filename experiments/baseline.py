@@ -48,8 +48,8 @@ def main(name: str, iterations: int) -> None:
     network = setting.new_network()
     title = f"{name}_{iterations}"
     streams = streams_of(name, params)
-    curves = train_supervised(network, streams, name=title, setting=setting, schedule=schedule, val=val)
-    write_text(Path(f"{title}.json"), json.dumps({"miou": curves.validation.rows[-1]["target_miou"]}) + "\n")
+    state = train_supervised(network, streams, name=title, setting=setting, schedule=schedule, val=val)
+    write_text(Path(f"{title}.json"), json.dumps({"miou": state.validation.rows[-1]["target_miou"]}) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ python -m stages.co_train
 from __future__ import annotations
 
 import argparse
+import shutil
 
 from dstc.errors import reported
 from dstc.files import folder_written_whole, require_writable
@@ -14,7 +15,9 @@ from dstc.loading.loaders import Stream, ValidationImages
 from dstc.method.domain_specific_initialization import initialize_branches
 from dstc.params import read_params
 from dstc.training.co_trainer import CoTrainer
+from dstc.training.loop import Keeping
 from dstc.training.setting import Setting
+from dstc.training.working_folder import WorkingFolder, remove_recorded
 from stages.places import (
     CO_TRAIN,
     INDEX_SOURCE,
@@ -29,6 +32,7 @@ from stages.places import (
 
 def co_train() -> None:
     params = read_params()
+    remove_recorded()
     settings = params.co_train
     target_roots = root_folders(params.paths.target, "cityscapes", params.paths.unlabeled)
     source, target = load_index(INDEX_SOURCE), load_index(INDEX_TARGET_TRAIN)
@@ -52,13 +56,26 @@ def co_train() -> None:
     )
     val = ValidationImages(load_index(INDEX_TARGET_VAL), target_roots)
     trainer = CoTrainer(branches, setting=setting, co_train=settings, val=val)
-    with folder_written_whole(CO_TRAIN / "mixing") as pictures:
-        curves = trainer.run(streams, pictures)
-    curves.losses.save(CO_TRAIN / "losses.csv")
-    curves.validation.save(CO_TRAIN / "validation.csv")
-    for learner in trainer.learners:
-        path, schedule = CO_TRAIN / f"{learner.name}.pt", settings.model_dump()
-        setting.save(path, learner.network, trained=learner.name, schedule=schedule)
+    inputs = [
+        INDEX_SOURCE,
+        INDEX_TARGET_TRAIN,
+        INDEX_TARGET_VAL,
+        SPLIT,
+        WARM_UP_SOURCE / NETWORK,
+        WARM_UP_TARGET / NETWORK,
+    ]
+    tracked = params.model_dump(include={"seed", "model", "optim", "co_train"})
+    with WorkingFolder("co_train", params=tracked, inputs=inputs).held() as working:
+        pictures, runtime = working.path / "mixing", params.runtime
+        state = trainer.run(streams, pictures, Keeping(working, runtime.save_iterations, runtime.save_minutes))
+        with folder_written_whole(CO_TRAIN / "mixing") as folder:
+            shutil.copytree(pictures, folder, dirs_exist_ok=True)
+        state.losses.save(CO_TRAIN / "losses.csv")
+        state.validation.save(CO_TRAIN / "validation.csv")
+        for learner in trainer.learners:
+            path, schedule = CO_TRAIN / f"{learner.name}.pt", settings.model_dump()
+            setting.save(path, learner.network, trained=learner.name, schedule=schedule)
+        working.finish(path)
 
 
 def main() -> None:

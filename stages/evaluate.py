@@ -21,6 +21,7 @@ from dstc.loading.loaders import ValidationImages
 from dstc.params import read_params
 from dstc.progress import progress
 from dstc.training.setting import Setting
+from dstc.training.working_folder import remove_recorded
 from stages.places import CO_TRAIN, INDEX_TARGET_VAL, METRICS, NETWORK, SPLIT, WARM_UP_SOURCE, WARM_UP_TARGET
 
 CHECKPOINTS = {
@@ -34,6 +35,7 @@ CURVES = ("losses", "validation")
 
 def evaluate_networks() -> None:
     params = read_params()
+    remove_recorded()
     index = load_index(INDEX_TARGET_VAL)
     roots = root_folders(params.paths.target, "cityscapes", params.paths.unlabeled)
     settings = params.evaluate

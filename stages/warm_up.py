@@ -13,8 +13,10 @@ from dstc.files import require_writable
 from dstc.index import load_index, read_split, root_folders
 from dstc.loading.loaders import Stream, ValidationImages
 from dstc.params import read_params
+from dstc.training.loop import Keeping
 from dstc.training.setting import Setting
 from dstc.training.supervised import train_supervised
+from dstc.training.working_folder import WorkingFolder, remove_recorded
 from stages.places import (
     INDEX_SOURCE,
     INDEX_TARGET_TRAIN,
@@ -28,6 +30,7 @@ from stages.places import (
 
 def warm_up(domain: str) -> None:
     params = read_params()
+    remove_recorded()
     target_roots = root_folders(params.paths.target, "cityscapes", params.paths.unlabeled)
     val = ValidationImages(load_index(INDEX_TARGET_VAL), target_roots)
     if domain == "source":
@@ -37,6 +40,7 @@ def warm_up(domain: str) -> None:
             params.warm_up.source,
             WARM_UP_SOURCE,
         )
+        inputs = [INDEX_SOURCE, INDEX_TARGET_VAL]
     else:
         labeled, _ = read_split(SPLIT)
         index, roots, schedule, folder = (
@@ -45,15 +49,28 @@ def warm_up(domain: str) -> None:
             params.warm_up.target,
             WARM_UP_TARGET,
         )
+        inputs = [INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT]
     require_writable(folder)
     setting = Setting.of(params, index.classes)
     network = setting.new_network()
     streams = {domain: Stream(index, roots, schedule.batch, schedule.crop)}
     name = f"warm_up_{domain}"
-    curves = train_supervised(network, streams, name=name, setting=setting, schedule=schedule, val=val)
-    curves.losses.save(folder / "losses.csv")
-    curves.validation.save(folder / "validation.csv")
-    setting.save(folder / NETWORK, network, trained=name, images=len(index), schedule=schedule.model_dump())
+    tracked = {"seed": params.seed, **params.model_dump(include={"model", "optim"}), name: schedule.model_dump()}
+    with WorkingFolder(name, params=tracked, inputs=inputs).held() as working:
+        runtime = params.runtime
+        state = train_supervised(
+            network,
+            streams,
+            name=name,
+            setting=setting,
+            schedule=schedule,
+            val=val,
+            keeping=Keeping(working, runtime.save_iterations, runtime.save_minutes),
+        )
+        state.losses.save(folder / "losses.csv")
+        state.validation.save(folder / "validation.csv")
+        setting.save(folder / NETWORK, network, trained=name, images=len(index), schedule=schedule.model_dump())
+        working.finish(folder / NETWORK)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ So any number of worker processes, and a run that starts at a later iteration, g
 from __future__ import annotations
 
 import functools
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +119,7 @@ def _loader(dataset: Dataset[Any], items: range, workers: int) -> Iterator[Any]:
         sampler=items,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_prepare_worker,
     )
     for item in loader:
         if isinstance(item, UserError):
@@ -139,5 +140,6 @@ class _Reporting(Dataset[Any]):
             return error
 
 
-def _one_thread(_: int) -> None:
+def _prepare_worker(_: int) -> None:
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; only the main one answers it

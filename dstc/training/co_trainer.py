@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,9 +20,11 @@ from dstc.method.co_training import PASTE, SOURCE_BIASED_LOSSES, TARGET_BIASED_L
 from dstc.method.domain_specific_initialization import Branches
 from dstc.params import CoTrain
 from dstc.randomness import stream_seed
-from dstc.training.loop import Curves, train
+from dstc.training.curves import Curve
+from dstc.training.loop import Keeping, train
 from dstc.training.optimizer import poly_learning_rate, set_learning_rate
 from dstc.training.setting import Setting
+from dstc.training.state import TrainingState
 from dstc.training.step import Learner, training_step
 from dstc.training.validation import validate
 
@@ -41,27 +44,34 @@ class CoTrainer:
             teacher_batch_norm=co_train.teacher_batch_norm,
             teachers_run=co_train.teachers_run,
         )
+        self.labeled_only = replace(self.method, cross_supervision=False)
         self.source_biased = setting.learner(
             "source_biased", branches.source_biased, {"alignment": co_train.alignment_weight}
         )
         self.target_biased = setting.learner("target_biased", branches.target_biased)
-        self.best: dict[str, tuple[float, dict[str, Tensor]]] = {}
+        losses = [
+            *(f"source_biased/{name}" for name in SOURCE_BIASED_LOSSES),
+            *(f"target_biased/{name}" for name in TARGET_BIASED_LOSSES),
+        ]
+        self.state = TrainingState(self.learners, losses=Curve(losses))
 
     @property
     def learners(self) -> tuple[Learner, Learner]:
         return self.source_biased, self.target_biased
 
-    def run(self, streams: Mapping[str, Stream], pictures: Path) -> Curves:
+    def run(self, streams: Mapping[str, Stream], pictures: Path, keeping: Keeping | None = None) -> TrainingState:
         """Train both branches in place on the streams source, labeled_target and (unless there is none) unlabeled_target.
 
         Pictures of what is being mixed go to the folder `pictures`.
         """
         schedule, setting = self.co_train, self.setting
-        curves = train(
-            training_batches(
-                streams, seed=self.seed, first=0, iterations=schedule.iterations, workers=setting.runtime.workers
+        workers = setting.runtime.workers
+        train(
+            lambda first: training_batches(
+                streams, seed=self.seed, first=first, iterations=schedule.iterations, workers=workers
             ),
             lambda iteration, batch, rate: self.step(iteration, batch, rate, pictures),
+            self.state,
             name="co_train",
             iterations=schedule.iterations,
             learning_rate=lambda iteration: poly_learning_rate(
@@ -73,16 +83,13 @@ class CoTrainer:
             ),
             validate=self._validate,
             validate_every=schedule.validate_every,
-            loss_names=[
-                *(f"source_biased/{name}" for name in SOURCE_BIASED_LOSSES),
-                *(f"target_biased/{name}" for name in TARGET_BIASED_LOSSES),
-            ],
             device=setting.device,
+            keeping=keeping,
         )
         if schedule.choose_checkpoint == "best_on_val":
             for learner in self.learners:
-                learner.network.load_state_dict(self.best[learner.name][1])
-        return curves
+                learner.network.load_state_dict(self.state.best[learner.name]["weights"])
+        return self.state
 
     def step(
         self, iteration: int, batch: Mapping[str, Crops], learning_rate: float, pictures: Path
@@ -99,7 +106,8 @@ class CoTrainer:
         step = Step(
             self.branches,
             parts,
-            self.method,
+            # Deviation: the released code labels from the first iteration on, also with teachers that know little yet.
+            self.method if iteration >= self.co_train.cross_supervision_from else self.labeled_only,
             choose=lambda what, label: self._choose(iteration, what, label),
             augment=lambda student, images: self._augment(iteration, student, images),
         )
@@ -134,9 +142,9 @@ class CoTrainer:
         )
         if self.co_train.choose_checkpoint == "best_on_val":
             for learner in self.learners:
-                score = scores[f"{learner.name}_miou"]
-                if learner.name not in self.best or score > self.best[learner.name][0]:
-                    self.best[learner.name] = (score, copy.deepcopy(learner.network.state_dict()))
+                score, best = scores[f"{learner.name}_miou"], self.state.best
+                if learner.name not in best or score > best[learner.name]["score"]:
+                    best[learner.name] = {"score": score, "weights": copy.deepcopy(learner.network.state_dict())}
         return scores
 
     def _draw(self, iteration: int, parts: CoTrainingBatch, step: Step, folder: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from dstc.files import write_text
 
@@ -16,19 +17,25 @@ class Curve:
         self.names = tuple(names)
         self.rows: list[dict[str, float]] = []
         self._sums: dict[str, float] = {}
-        self._count = 0
+        self._counts: dict[str, int] = {}
 
     def add(self, values: dict[str, float]) -> None:
         """Gather one iteration's losses."""
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
+            self._counts[name] = self._counts.get(name, 0) + 1
 
     def close_row(self, iteration: int, **more: float) -> None:
         """Write down the means since the last row at this iteration (counted from 1)."""
-        means = {name: value / self._count for name, value in self._sums.items()}
+        means = {name: value / self._counts[name] for name, value in self._sums.items()}
         self.rows.append({"iteration": iteration, **more, **means})
-        self._sums, self._count = {}, 0
+        self._sums, self._counts = {}, {}
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows, "sums": self._sums, "counts": self._counts}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        self.rows, self._sums, self._counts = list(saved["rows"]), dict(saved["sums"]), dict(saved["counts"])
 
     def save(self, path: Path) -> None:
         names = list(dict.fromkeys([*(name for row in self.rows for name in row), *self.names]))

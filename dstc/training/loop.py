@@ -1,71 +1,100 @@
-"""The loop. It knows nothing of the method: it draws batches, asks for a step, keeps the curves."""
+"""The loop. It knows nothing of the method: it draws batches, asks for a step, keeps the curves, saves and goes on."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 
 from dstc.progress import progress
 from dstc.runtime import peak_memory
-from dstc.training.curves import Curve
+from dstc.training.interruption import Interruption, watched
+from dstc.training.state import TrainingState
 from dstc.training.step import finite_losses
+from dstc.training.working_folder import WorkingFolder
 
 Batch = TypeVar("Batch")
 
 
-@dataclass
-class Curves:
-    """losses: a row about every hundredth of the run; validation: a row at each validation step."""
+@dataclass(frozen=True)
+class Keeping:
+    """Where and how often the state is saved: after so many iterations or minutes, whichever comes first."""
 
-    losses: Curve = field(default_factory=Curve)
-    validation: Curve = field(default_factory=Curve)
+    folder: WorkingFolder
+    iterations: int
+    minutes: float
 
 
 def train(
-    batches: Iterator[Batch],
+    batches: Callable[[int], Iterator[Batch]],
     step: Callable[[int, Batch, float], dict[str, torch.Tensor]],
+    state: TrainingState,
     *,
     name: str,
     iterations: int,
     learning_rate: Callable[[int], float],
     validate: Callable[[int], dict[str, float]],
     validate_every: int,
-    loss_names: Sequence[str] = (),
     device: torch.device,
-) -> Curves:
-    """Run `step(iteration, batch, learning rate)` for every batch. Iterations in curves count from 1.
+    keeping: Keeping | None = None,
+) -> None:
+    """Run `step(iteration, batch, learning rate)` until `state` has seen all iterations. In curves they count from 1.
 
-    `validate(iteration)` gives the numbers of one row of the validation curve; it is asked every `validate_every`
-    iterations and at the end. `loss_names` get a column even if they are switched off. Prints how long it took and what
-    share of it was spent waiting for data.
+    `batches(first)` gives the batches from iteration `first` on. `validate(iteration)` gives the numbers of one row of the
+    validation curve; it is asked every `validate_every` iterations and at the end. With `keeping`, a saved state is taken
+    up, and SIGINT, SIGTERM or the death of the parent process save and stop. Prints how long it took and what share of it
+    was spent waiting for data.
     """
-    curves, row_every = Curves(losses=Curve(loss_names)), max(1, iterations // 100)
-    waited, began = 0.0, time.perf_counter()
-    with progress(total=iterations, desc=name, unit="it") as bar:
-        for iteration in range(iterations):
+    _take_up(state, keeping, name)
+    first, began, waited, saved_at = state.iteration, time.perf_counter(), 0.0, time.monotonic()
+    row_every, source = max(1, iterations // 100), batches(first)
+    with progress(total=iterations, desc=name, unit="it", initial=first) as bar, watched() as interruption:
+        while state.iteration < iterations:
             asked = time.perf_counter()
-            batch = next(batches)
+            batch = next(source)
             waited += time.perf_counter() - asked
-            rate = learning_rate(iteration)
-            losses = finite_losses(step(iteration, batch, rate), iteration=iteration + 1, learning_rate=rate)
-            curves.losses.add(losses)
-            done = iteration + 1
-            if done % row_every == 0 or done == iterations:
-                curves.losses.close_row(done, learning_rate=rate)
+            rate = learning_rate(state.iteration)
+            values = step(state.iteration, batch, rate)
+            losses = finite_losses(values, iteration=state.iteration + 1, learning_rate=rate)
+            state.iteration += 1
+            done, last = state.iteration, state.iteration == iterations
+            state.losses.add(losses)
+            if done % row_every == 0 or last:
+                state.losses.close_row(done, learning_rate=rate)
                 bar.set_postfix(loss=f"{sum(losses.values()):.3f}", refresh=False)
-            if done % validate_every == 0 or done == iterations:
+            if done % validate_every == 0 or last:
                 row = validate(done)
-                curves.validation.add(row)
-                curves.validation.close_row(done)
+                state.validation.add(row)
+                state.validation.close_row(done)
                 bar.write("  ".join([f"{name} {done}", *(f"{key} {value:.2f}" for key, value in row.items())]))
             bar.update()
-    took = time.perf_counter() - began
+            if keeping and (last or interruption.reason or _is_due(keeping, done, saved_at)):
+                keeping.folder.save(state.as_dict())
+                saved_at = time.monotonic()
+            if interruption.reason and not last:
+                _stop(name, state.iteration, iterations, interruption, saved=keeping is not None)
+    ran, took = iterations - first, time.perf_counter() - began
     print(
-        f"{name}: {iterations} iterations in {took:.1f} s ({iterations / took:.2f} a second), "
+        f"{name}: {ran} iterations in {took:.1f} s ({ran / took:.2f} a second), "
         f"{100 * waited / took:.1f} % of it waiting for data; peak {peak_memory(device)}"
     )
-    return curves
+
+
+def _take_up(state: TrainingState, keeping: Keeping | None, name: str) -> None:
+    saved = keeping.folder.load() if keeping else None
+    if saved is not None:
+        state.restore(saved)
+        print(f"{name}: goes on after iteration {state.iteration}, saved by an earlier run", flush=True)
+
+
+def _is_due(keeping: Keeping, done: int, saved_at: float) -> bool:
+    return done % keeping.iterations == 0 or time.monotonic() - saved_at > 60 * keeping.minutes
+
+
+def _stop(name: str, done: int, iterations: int, interruption: Interruption, *, saved: bool) -> None:
+    how = "it is saved: type the same command again to go on" if saved else "nothing of it is saved"
+    print(f"{name}: stopped by {interruption.reason} after iteration {done} of {iterations}; {how}", flush=True)
+    raise SystemExit(interruption.exit_status)

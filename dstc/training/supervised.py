@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from torch import Tensor
 
@@ -11,9 +11,10 @@ from dstc.method.cross_entropy import cross_entropy
 from dstc.models.deeplab_v2 import DeepLabV2
 from dstc.params import Training
 from dstc.randomness import stream_seed
-from dstc.training.loop import Curves, train
+from dstc.training.loop import Keeping, train
 from dstc.training.optimizer import poly_learning_rate, set_learning_rate
 from dstc.training.setting import Setting
+from dstc.training.state import TrainingState
 from dstc.training.step import Losses, training_step
 from dstc.training.validation import validate
 
@@ -26,19 +27,18 @@ def train_supervised(
     setting: Setting,
     schedule: Training,
     val: ValidationImages,
-) -> Curves:
+    keeping: Keeping | None = None,
+) -> TrainingState:
     """Train `network` in place on every stream, a pass each per iteration ("stream_cross_entropy" in the curve).
 
     One stream is a warm-up; source and labeled target together are plain joint training.
     """
     learner = setting.learner(name, network)
-    batches = training_batches(
-        streams,
-        seed=stream_seed(setting.seed, name),
-        first=0,
-        iterations=schedule.iterations,
-        workers=setting.runtime.workers,
-    )
+    state = TrainingState([learner])
+
+    def batches(first: int) -> Iterator[dict[str, Crops]]:
+        seed, workers = stream_seed(setting.seed, name), setting.runtime.workers
+        return training_batches(streams, seed=seed, first=first, iterations=schedule.iterations, workers=workers)
 
     def step(_: int, batch: dict[str, Crops], learning_rate: float) -> dict[str, Tensor]:
         set_learning_rate(learner.optimizer, learning_rate)
@@ -50,9 +50,10 @@ def train_supervised(
 
         return training_step([(learner, losses)])
 
-    return train(
+    train(
         batches,
         step,
+        state,
         name=name,
         iterations=schedule.iterations,
         learning_rate=lambda iteration: poly_learning_rate(
@@ -71,4 +72,6 @@ def train_supervised(
         ),
         validate_every=schedule.validate_every,
         device=setting.device,
+        keeping=keeping,
     )
+    return state

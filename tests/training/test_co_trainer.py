@@ -17,8 +17,8 @@ from dstc.method.domain_specific_initialization import Branches
 from dstc.params import Params, check_params, read_yaml
 from dstc.taxonomy import Classes
 from dstc.training.co_trainer import CoTrainer
-from dstc.training.loop import Curves
 from dstc.training.setting import Setting
+from dstc.training.state import TrainingState
 from dstc.training.supervised import train_supervised
 from tests.loading.small_domain import small_domain
 
@@ -77,7 +77,7 @@ def params(*, seed: int = 0, **co_train: Any) -> Params:
         "precision": "fp32",
     }
     raw["optim"] |= {"backbone_multiplier": 1.0, "classifier_multiplier": 1.0}
-    raw["runtime"] = {"device": "cpu", "workers": 0, "threads": 0}
+    raw["runtime"].update(device="cpu", workers=0, threads=0)
     return check_params(raw, "params.yaml")
 
 
@@ -85,7 +85,7 @@ def setting(params: Params) -> Setting:
     return Setting.of(params, CLASSES)
 
 
-def co_train(folder: Path, *, unlabeled: bool = True, **changes: Any) -> tuple[CoTrainer, Curves]:
+def co_train(folder: Path, *, unlabeled: bool = True, **changes: Any) -> tuple[CoTrainer, TrainingState]:
     chosen, domain = params(**changes), small_domain(folder / "images", 4)
     branches = Branches(setting(chosen).new_network(), setting(chosen).new_network())
     val = ValidationImages(domain, [folder / "images"])
@@ -143,6 +143,7 @@ def test_the_same_parameters_train_the_same_weights_and_another_seed_others(
         {"alignment_weight": 0.5},
         {"alignment_weight": 0.0},
         {"cross_supervision": False},
+        {"cross_supervision_from": 1},
         {"class_mix": False},
         {"combination": "whole_images"},
         {"color_augmentation": True},

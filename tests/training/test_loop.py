@@ -5,10 +5,13 @@ import pytest
 import torch
 
 from dstc.errors import UserError
-from dstc.training.loop import Curves, train
+from dstc.training.loop import train
+from dstc.training.state import TrainingState
 
 
-def run(iterations: int, validate_every: int = 3, losses: Iterator[float] | None = None) -> tuple[Curves, list]:  # type: ignore[type-arg]
+def run(
+    iterations: int, validate_every: int = 3, losses: Iterator[float] | None = None
+) -> tuple[TrainingState, list]:  # type: ignore[type-arg]
     """Train nothing, and note what is asked for."""
     values, asked = losses or itertools.count(1.0), []
 
@@ -20,9 +23,11 @@ def run(iterations: int, validate_every: int = 3, losses: Iterator[float] | None
         asked.append(("validate", iteration))
         return {"miou": 50.0 + iteration}
 
-    curves = train(
-        (f"batch {i}" for i in itertools.count()),
+    state = TrainingState([])
+    train(
+        lambda first: (f"batch {i}" for i in itertools.count(first)),
         step,
+        state,
         name="test",
         iterations=iterations,
         learning_rate=lambda iteration: 1 / (1 + iteration),
@@ -30,7 +35,7 @@ def run(iterations: int, validate_every: int = 3, losses: Iterator[float] | None
         validate_every=validate_every,
         device=torch.device("cpu"),
     )
-    return curves, asked
+    return state, asked
 
 
 def test_every_iteration_gets_its_batch_and_its_rate_and_validation_comes_in_between_and_at_the_end() -> None:

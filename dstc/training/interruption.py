@@ -1,0 +1,44 @@
+"""Being asked to stop: Ctrl-C, SIGTERM, or the death of the dvc that started this process."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interruption:
+    """Says why this process should save and stop, once it should."""
+
+    def __init__(self) -> None:
+        self._signal: int | None = None
+        self._parent = os.getppid()
+
+    def note(self, number: int, _: FrameType | None) -> None:
+        self._signal = number
+
+    @property
+    def reason(self) -> str | None:
+        if self._signal is not None:
+            return signal.Signals(self._signal).name
+        if os.getppid() != self._parent:
+            return "the end of the process that started it"  # a killed dvc would otherwise leave a second writer behind
+        return None
+
+    @property
+    def exit_status(self) -> int:
+        return 128 + (self._signal or signal.SIGTERM)
+
+
+@contextmanager
+def watched() -> Iterator[Interruption]:
+    """Note SIGINT and SIGTERM instead of dying of them at any line."""
+    interruption = Interruption()
+    before = {number: signal.signal(number, interruption.note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

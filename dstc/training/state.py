@@ -1,0 +1,44 @@
+"""All that a training has come to: enough to go on as if it had never been interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dstc.training.curves import Curve
+from dstc.training.step import Learner
+
+
+@dataclass
+class TrainingState:
+    """Learners, curves and the number of iterations done. Randomness needs no state: it is a function of the iteration.
+
+    losses has a row about every hundredth of the run; validation a row at each validation step; `best` holds, by
+    learner, the best validation score and the weights that reached it, where those are asked for.
+    """
+
+    learners: Sequence[Learner]
+    losses: Curve = field(default_factory=Curve)
+    validation: Curve = field(default_factory=Curve)
+    best: dict[str, dict[str, Any]] = field(default_factory=dict)
+    iteration: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values and tensors alone, so that loading runs no code."""
+        return {
+            "iteration": self.iteration,
+            "networks": {learner.name: learner.network.state_dict() for learner in self.learners},
+            "optimizers": {learner.name: learner.optimizer.state_dict() for learner in self.learners},
+            "losses": self.losses.as_dict(),
+            "validation": self.validation.as_dict(),
+            "best": self.best,
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        for learner in self.learners:
+            learner.network.load_state_dict(saved["networks"][learner.name])
+            learner.optimizer.load_state_dict(saved["optimizers"][learner.name])
+        self.losses.restore(saved["losses"])
+        self.validation.restore(saved["validation"])
+        self.best, self.iteration = dict(saved["best"]), saved["iteration"]

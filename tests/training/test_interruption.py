@@ -1,0 +1,182 @@
+"""An interrupted training goes on as if it had never been interrupted."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dstc.training.loop import Keeping, train
+from dstc.training.optimizer import build_optimizer, set_learning_rate
+from dstc.training.state import TrainingState
+from dstc.training.step import Learner, training_step
+from dstc.training.working_folder import WorkingFolder, describe_all, remove_recorded
+
+ITERATIONS = 12
+
+
+def new_state() -> TrainingState:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    optimizer = build_optimizer(
+        network, backbone_multiplier=1, classifier_multiplier=1, momentum=0.9, weight_decay=5e-4
+    )
+    return TrainingState([Learner("only", network, optimizer)])
+
+
+def numbers(first: int) -> Iterator[Tensor]:
+    for iteration in itertools.count(first):
+        yield torch.randn(5, 3, generator=torch.Generator().manual_seed(iteration))
+
+
+def run(state: TrainingState, folder: WorkingFolder | None, *, stop_after: int | None = None) -> TrainingState:
+    """Train; with `stop_after`, be told to stop during that iteration (counted from 1)."""
+    (learner,) = state.learners
+
+    def step(iteration: int, batch: Tensor, rate: float) -> dict[str, Tensor]:
+        if iteration + 1 == stop_after:
+            os.kill(os.getpid(), signal.SIGTERM)
+        set_learning_rate(learner.optimizer, rate)
+        return training_step([(learner, lambda: iter([{"loss": learner.network(batch).square().mean()}]))])
+
+    train(
+        numbers,
+        step,
+        state,
+        name="test",
+        iterations=ITERATIONS,
+        learning_rate=lambda iteration: 0.1 / (1 + iteration),
+        validate=lambda iteration: {"miou": float(iteration)},
+        validate_every=5,
+        device=torch.device("cpu"),
+        keeping=Keeping(folder, iterations=4, minutes=1000) if folder else None,
+    )
+    return state
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkingFolder:
+    monkeypatch.chdir(tmp_path)
+    return WorkingFolder("test", params={"lr": 0.1}, inputs=[])
+
+
+def equal(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    return bool(a == b)
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 4, 5, 11])
+def test_a_run_that_was_told_to_stop_and_went_on_is_equal_to_the_bit(folder: WorkingFolder, stop_after: int) -> None:
+    with folder.held(), pytest.raises(SystemExit) as stopped:
+        run(new_state(), folder, stop_after=stop_after)
+    assert stopped.value.code == 128 + signal.SIGTERM
+    with folder.held():
+        resumed = run(new_state(), folder)
+    assert equal(resumed.as_dict(), run(new_state(), None).as_dict())
+
+
+def test_a_run_that_was_killed_loses_the_iterations_since_the_last_save_only(
+    folder: WorkingFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    state = new_state()
+    original = state.losses.add
+
+    def dies(values: dict[str, float]) -> None:
+        if state.iteration == 7:
+            raise Killed
+        original(values)
+
+    state.losses.add = dies  # type: ignore[method-assign]
+    with folder.held(), pytest.raises(Killed):
+        run(state, folder)
+    with folder.held():
+        resumed = run(new_state(), folder)
+    assert "goes on after iteration 4" in capsys.readouterr().out
+    assert equal(resumed.as_dict(), run(new_state(), None).as_dict())
+
+
+def test_a_finished_state_is_taken_up_whole(folder: WorkingFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    """A kill between a stage's end and dvc's own note of it must not cost the training."""
+    with folder.held():
+        whole = run(new_state(), folder)
+        again = run(new_state(), folder)
+    assert "test: 0 iterations" in capsys.readouterr().out
+    assert equal(whole.as_dict(), again.as_dict())
+
+
+def test_other_parameters_inputs_or_code_get_a_folder_of_their_own(
+    folder: WorkingFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with folder.held():
+        run(new_state(), folder)
+    other = WorkingFolder("test", params={"lr": 0.2}, inputs=[])
+    assert other.path != folder.path
+    with other.held():
+        assert other.load() is None
+    assert "starts anew, an interrupted run differs in parameter lr" in capsys.readouterr().out
+
+    data = tmp_path / "input.txt"
+    data.write_text("a")
+    first = WorkingFolder("test", params={"lr": 0.1}, inputs=[data])
+    data.write_text("b")
+    assert WorkingFolder("test", params={"lr": 0.1}, inputs=[data]).path != first.path
+    assert any(key.startswith("code dstc.training.loop") for key in folder.manifest)
+
+
+def test_a_state_that_cannot_be_read_starts_anew_and_says_so(
+    folder: WorkingFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with folder.held():
+        run(new_state(), folder)
+        path = folder.path / "state.pt"
+        path.write_bytes(path.read_bytes()[:100])
+        assert folder.load() is None
+    assert "starts anew, for the saved state cannot be used" in capsys.readouterr().out
+
+
+def test_a_second_process_waits_and_says_for_whom(folder: WorkingFolder, tmp_path: Path) -> None:
+    code = (
+        "from dstc.training.working_folder import WorkingFolder\n"
+        "folder = WorkingFolder('test', params={'lr': 0.1}, inputs=[])\n"
+        f"folder.path = __import__('pathlib').Path({str(folder.path.absolute())!r})\n"
+        "with folder.held(): print('in')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with folder.held():
+        second = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
+        )
+        assert second.stdout is not None
+        assert f"process {os.getpid()} is at this very run" in second.stdout.readline()
+        assert second.poll() is None
+    assert second.stdout.readline() == "in\n"
+    assert second.wait(timeout=30) == 0
+
+
+def test_a_folder_goes_once_dvc_lock_records_its_run(folder: WorkingFolder, tmp_path: Path) -> None:
+    output = tmp_path / "network.pt"
+    output.write_bytes(b"weights")
+    with folder.held():
+        run(new_state(), folder)
+        assert "interrupted" in describe_all()[0]
+        folder.finish(output)
+    remove_recorded(tmp_path / "dvc.lock")
+    assert folder.path.exists()
+    assert "finished" in describe_all()[0]
+    (tmp_path / "dvc.lock").write_text("md5: " + (folder.path / "finished").read_text())
+    remove_recorded(tmp_path / "dvc.lock")
+    assert not folder.path.exists()
