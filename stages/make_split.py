@@ -11,9 +11,10 @@ from pathlib import Path
 
 from dstc.errors import UserError, reported
 from dstc.index import load_index
-from dstc.params import Split, read_params
+from dstc.params import read_params
 from dstc.preparation.split import choose_labeled, read_labeled, write_split
 from dstc.randomness import generator
+from dstc.sections import Split
 from stages.places import INDEX_TARGET_TRAIN, SPLIT
 
 LISTS = Path("splits")

@@ -12,12 +12,13 @@ from typing import Any
 
 from dstc.errors import reported
 from dstc.index import root_folders, save_index
-from dstc.params import Data, Params, Paths, Source, Target, read_params
+from dstc.params import Params, read_params
 from dstc.preparation.indexing import Domain, index_domains
 from dstc.preparation.label_rules import label_rules, task_classes
 from dstc.preparation.outputs import output_folder
 from dstc.preparation.summary import summary_table
 from dstc.preparation.world.build import build_world
+from dstc.sections import Data, Paths, Source, Target
 from stages.places import INDEX_SOURCE, WORLD
 
 NO_WORLD = "paths.source and paths.target name folders, so the embedded world was not built.\n"

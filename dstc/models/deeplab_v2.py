@@ -49,6 +49,11 @@ class DeepLabV2(nn.Module):
     def _batch_norms(self) -> list[nn.BatchNorm2d]:
         return [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
 
+    def keep_batch_norm_statistics(self) -> None:
+        """From here on, normalize with the running statistics in training as well, and leave them alone."""
+        self.batch_norm_statistics = "running"
+        self.train(self.training)
+
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         if self.batch_norm_statistics == "running":

@@ -18,8 +18,9 @@ from dstc.method.batches import CoTrainingBatch, LabeledBatch
 from dstc.method.class_mix import sample_half_of_classes
 from dstc.method.co_training import PASTE, SOURCE_BIASED_LOSSES, TARGET_BIASED_LOSSES, CoTraining, Step
 from dstc.method.domain_specific_initialization import Branches
-from dstc.params import CoTrain
+from dstc.models.deeplab_v2 import DeepLabV2
 from dstc.randomness import stream_seed
+from dstc.sections import CoTrain
 from dstc.training.curves import Curve
 from dstc.training.loop import Keeping, train
 from dstc.training.optimizer import poly_learning_rate, set_learning_rate
@@ -44,6 +45,10 @@ class CoTrainer:
             teacher_batch_norm=co_train.teacher_batch_norm,
             teachers_run=co_train.teachers_run,
         )
+        if co_train.student_batch_norm == "running":
+            for network in (branches.source_biased, branches.target_biased):
+                assert isinstance(network, DeepLabV2)
+                network.keep_batch_norm_statistics()
         self.labeled_only = replace(self.method, cross_supervision=False)
         self.source_biased = setting.learner(
             "source_biased", branches.source_biased, {"alignment": co_train.alignment_weight}

@@ -17,9 +17,10 @@ from dstc.loading.normalization import NORMALIZATIONS, Normalization
 from dstc.method.batches import LabeledBatch
 from dstc.models.deeplab_v2 import DeepLabV2, build_network
 from dstc.models.initial_weights import load_initial_weights
-from dstc.params import Model, Optim, Params, Runtime
+from dstc.params import Params
 from dstc.randomness import stream_seed
 from dstc.runtime import choose_device, set_up
+from dstc.sections import Model, Optim, Runtime
 from dstc.taxonomy import Classes
 from dstc.training.optimizer import build_optimizer
 from dstc.training.step import Learner

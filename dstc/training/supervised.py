@@ -9,8 +9,8 @@ from torch import Tensor
 from dstc.loading.loaders import Crops, Stream, ValidationImages, training_batches
 from dstc.method.cross_entropy import cross_entropy
 from dstc.models.deeplab_v2 import DeepLabV2
-from dstc.params import Training
 from dstc.randomness import stream_seed
+from dstc.sections import Training
 from dstc.training.loop import Keeping, train
 from dstc.training.optimizer import poly_learning_rate, set_learning_rate
 from dstc.training.setting import Setting

@@ -144,6 +144,7 @@ def test_the_same_parameters_train_the_same_weights_and_another_seed_others(
         {"alignment_weight": 0.0},
         {"cross_supervision": False},
         {"cross_supervision_from": 1},
+        {"student_batch_norm": "running"},
         {"class_mix": False},
         {"combination": "whole_images"},
         {"color_augmentation": True},

@@ -9,9 +9,7 @@ from dstc.training.loop import train
 from dstc.training.state import TrainingState
 
 
-def run(
-    iterations: int, validate_every: int = 3, losses: Iterator[float] | None = None
-) -> tuple[TrainingState, list]:  # type: ignore[type-arg]
+def run(iterations: int, validate_every: int = 3, losses: Iterator[float] | None = None) -> tuple[TrainingState, list]:  # type: ignore[type-arg]
     """Train nothing, and note what is asked for."""
     values, asked = losses or itertools.count(1.0), []
 

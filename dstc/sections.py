@@ -1,0 +1,173 @@
+"""The sections of params.yaml as types: which keys there are, of what type, in what range."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Rate = Annotated[float, Field(gt=0, le=10)]
+WidthHeight = Annotated[list[Count], Field(min_length=2, max_length=2)]
+# Below 16 pixels the features at an eighth of the size are a single pixel, of which BatchNorm can take no statistics.
+Crop = Annotated[list[Annotated[int, Field(ge=16)]], Field(min_length=2, max_length=2)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Paths(Section):
+    source: str
+    target: str
+    unlabeled: list[str]
+
+
+class Source(Section):
+    layout: Literal["gta5", "synthia", "cityscapes", "folders", "csv"]
+    resize: WidthHeight | None
+    held_out: Annotated[int, Field(ge=0)]
+
+
+class Target(Section):
+    layout: Literal["cityscapes", "folders", "csv"]
+    resize: WidthHeight | None
+    train: str
+    val: str
+
+
+class Own(Section):
+    class_names: list[str]
+    labels: dict[str, list[int | str]]
+    ignored: list[int | str]
+    colors: dict[str, str]
+
+
+class World(Section):
+    seed: Seed
+    source_images: Count
+    train_images: Count
+    val_images: Count
+
+
+class Data(Section):
+    classes: Literal["cityscapes_19", "synthia_16", "own"]
+    source: Source
+    target: Target
+    own: Own
+    world: World
+
+
+class Split(Section):
+    size: Count
+    seed: Seed
+    file: str | None
+
+
+class Model(Section):
+    backbone: Literal["resnet101", "resnet50", "mobilenet_v2", "narrow_resnet"]
+    initial_weights: str
+    stride_on: Literal["first_conv", "second_conv"]
+    normalization: Literal["caffe_bgr", "imagenet_rgb"]
+    batch_norm_affine: Literal["frozen", "trained"]
+    batch_norm_statistics: Literal["batch", "running"]
+    precision: Literal["fp32", "bf16"]
+
+
+class Optim(Section):
+    backbone_multiplier: Rate
+    classifier_multiplier: Annotated[float, Field(gt=0, le=1000)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0, lt=1)]
+    poly_power: Annotated[float, Field(ge=0, le=10)]
+
+
+class Training(Section):
+    """What the warm-ups and co-training have in common."""
+
+    iterations: Count
+    schedule_iterations: Count
+    learning_rate: Rate
+    crop: Crop
+    validate_every: Count
+
+    @model_validator(mode="after")
+    def _schedule_covers_the_run(self) -> Self:
+        if self.schedule_iterations < self.iterations:
+            raise ValueError(
+                f"schedule_iterations ({self.schedule_iterations}) is where the learning rate reaches zero; "
+                f"it must be at least iterations ({self.iterations})"
+            )
+        return self
+
+
+class WarmUp(Training):
+    batch: Count
+
+
+class WarmUps(Section):
+    source: WarmUp
+    target: WarmUp
+
+
+class Batch(Section):
+    source: Count
+    labeled_target: Count
+    unlabeled_target: Count
+
+
+class CoTrain(Training):
+    batch: Batch
+    ramp_iterations: Annotated[int, Field(ge=0)]
+    initialization: Literal["domain_specific", "both_from_source", "both_from_target"]
+    combination: Literal["differentiated", "whole_images"]
+    paste_with_replacement: bool
+    alignment_weight: Annotated[float, Field(ge=0, le=100)]
+    alignment_counts_void: bool
+    cross_supervision: bool
+    cross_supervision_from: Annotated[int, Field(ge=0)]
+    class_mix: bool
+    color_augmentation: bool
+    student_batch_norm: Literal["batch", "running"]
+    teacher_batch_norm: Literal["running", "batch"]
+    teachers_run: Literal["in_turn", "first"]
+    update: Literal["simultaneous", "sequential"]
+    choose_checkpoint: Literal["last", "best_on_val"]
+    pictures_every: Count
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.cross_supervision and self.class_mix and self.batch.unlabeled_target < 2:
+            raise ValueError(
+                "class_mix pastes one unlabeled image onto another, so batch.unlabeled_target must be at least 2, "
+                "not 1; raise it or set class_mix: false"
+            )
+        if self.combination == "differentiated" and self.batch.source < self.batch.labeled_target:
+            raise ValueError(
+                f"data combination 2 pastes one source image into each labeled target image, so batch.source "
+                f"({self.batch.source}) must be at least batch.labeled_target ({self.batch.labeled_target})"
+            )
+        if self.cross_supervision and self.cross_supervision_from >= self.iterations:
+            raise ValueError(
+                f"cross_supervision_from ({self.cross_supervision_from}) must be below iterations ({self.iterations}); "
+                "set cross_supervision: false to do without it"
+            )
+        if self.ramp_iterations >= self.iterations:
+            raise ValueError(f"ramp_iterations ({self.ramp_iterations}) must be below iterations ({self.iterations})")
+        return self
+
+
+class Evaluate(Section):
+    batch: Count
+    protocols: Annotated[list[Literal["half", "full"]], Field(min_length=1, max_length=2)]
+    pictures: Annotated[int, Field(ge=0)]
+    picture_names: list[str]
+
+
+class Runtime(Section):
+    device: str
+    workers: Annotated[int, Field(ge=0, le=256)]
+    save_iterations: Count
+    save_minutes: Annotated[float, Field(gt=0)]
+    threads: Annotated[int, Field(ge=0, le=1024)]
