@@ -126,7 +126,7 @@ class CoTrain(Training):
     alignment_weight: Annotated[float, Field(ge=0, le=100)]
     alignment_counts_void: bool
     cross_supervision: bool
-    cross_supervision_from: Annotated[int, Field(ge=0)]
+    cross_supervision_from: Annotated[float, Field(ge=0, lt=1)]
     class_mix: bool
     color_augmentation: bool
     student_batch_norm: Literal["batch", "running"]
@@ -147,11 +147,6 @@ class CoTrain(Training):
             raise ValueError(
                 f"data combination 2 pastes one source image into each labeled target image, so batch.source "
                 f"({self.batch.source}) must be at least batch.labeled_target ({self.batch.labeled_target})"
-            )
-        if self.cross_supervision and self.cross_supervision_from >= self.iterations:
-            raise ValueError(
-                f"cross_supervision_from ({self.cross_supervision_from}) must be below iterations ({self.iterations}); "
-                "set cross_supervision: false to do without it"
             )
         if self.ramp_iterations >= self.iterations:
             raise ValueError(f"ramp_iterations ({self.ramp_iterations}) must be below iterations ({self.iterations})")

@@ -112,7 +112,7 @@ class CoTrainer:
             self.branches,
             parts,
             # Deviation: the released code labels from the first iteration on, also with teachers that know little yet.
-            self.method if iteration >= self.co_train.cross_supervision_from else self.labeled_only,
+            self.method if self._has_unlabeled(iteration) else self.labeled_only,
             choose=lambda what, label: self._choose(iteration, what, label),
             augment=lambda student, images: self._augment(iteration, student, images),
         )
@@ -123,6 +123,9 @@ class CoTrainer:
         if iteration % self.co_train.pictures_every == 0:
             self._draw(iteration, parts, step, pictures)
         return values
+
+    def _has_unlabeled(self, iteration: int) -> bool:
+        return iteration >= self.co_train.cross_supervision_from * self.co_train.iterations
 
     def _choose(self, iteration: int, what: str, label: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(stream_seed(self.seed, what, iteration))

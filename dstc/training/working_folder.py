@@ -49,24 +49,43 @@ class WorkingFolder:
 
     @contextmanager
     def held(self) -> Iterator[WorkingFolder]:
-        """Hold the folder alone; wait, saying so, while another process holds it. The system frees it of a dead one."""
+        """Hold the folder alone; wait, saying so, while another process holds it. The system frees it of a dead one.
+
+        A run that ends before it saved anything leaves no folder.
+        """
         why = self._what_changed()
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / LOCK).open("a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                print(f"{self.stage}: process {lock.read().strip()} is at this very run; waiting for it", flush=True)
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+        with self._locked():
             if not (self.path / MANIFEST).exists():
                 write_text(self.path / MANIFEST, json.dumps(self.manifest, indent=1) + "\n")
                 if why:
                     print(f"{self.stage}: starts anew, an interrupted run differs in {why}", flush=True)
-            yield self
+            try:
+                yield self
+            finally:
+                if not (self.path / STATE).exists():
+                    shutil.rmtree(self.path, ignore_errors=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        path = self.path / LOCK
+        while True:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with path.open("a+") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    lock.seek(0)
+                    print(
+                        f"{self.stage}: process {lock.read().strip()} is at this very run; waiting for it", flush=True
+                    )
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                if not path.exists() or not os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+                    continue  # whoever held it took the folder away; lock the new one
+                lock.truncate(0)
+                lock.write(str(os.getpid()))
+                lock.flush()
+                yield
+                return
 
     def load(self) -> dict[str, Any] | None:
         """The state that was saved last, or None."""

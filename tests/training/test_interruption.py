@@ -148,6 +148,12 @@ def test_a_state_that_cannot_be_read_starts_anew_and_says_so(
     assert "starts anew, for the saved state cannot be used" in capsys.readouterr().out
 
 
+def test_a_run_that_ends_before_anything_is_saved_leaves_no_folder(folder: WorkingFolder) -> None:
+    with folder.held():
+        assert folder.path.exists()
+    assert not folder.path.exists()
+
+
 def test_a_second_process_waits_and_says_for_whom(folder: WorkingFolder, tmp_path: Path) -> None:
     code = (
         "from dstc.training.working_folder import WorkingFolder\n"
