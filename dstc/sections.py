@@ -132,6 +132,8 @@ class CoTrain(Training):
     student_batch_norm: Literal["batch", "running"]
     teacher_batch_norm: Literal["running", "batch"]
     teachers_run: Literal["in_turn", "first"]
+    teacher_decay: Annotated[float, Field(ge=0, lt=1)]
+    confidence_threshold: Annotated[float, Field(ge=0, lt=1)]
     update: Literal["simultaneous", "sequential"]
     choose_checkpoint: Literal["last", "best_on_val"]
     pictures_every: Count

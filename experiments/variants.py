@@ -20,21 +20,34 @@ from experiments.folders import borrow, folder_with_params, run
 from experiments.rows import Rows, in_pairs
 from experiments.statistics import mean_and_spread, paired_difference
 
+# what changes, by the key in params.yaml; the title is what the table says
 SWITCHED_OFF: dict[str, dict[str, Any]] = {
-    "no domain-specific initialization (both from the target warm-up)": {"initialization": "both_from_target"},
-    "no domain-specific initialization (both from the source warm-up)": {"initialization": "both_from_source"},
-    "no differentiated combination (both branches see combination 1)": {"combination": "whole_images"},
-    "no target-preferred alignment": {"alignment_weight": 0.0},
-    "no ClassMix (cross supervision on unmixed images)": {"class_mix": False},
-    "no cross supervision (no unlabeled images)": {"cross_supervision": False},
+    "no domain-specific initialization (both from the target warm-up)": {
+        "co_train.initialization": "both_from_target"
+    },
+    "no domain-specific initialization (both from the source warm-up)": {
+        "co_train.initialization": "both_from_source"
+    },
+    "no differentiated combination (both branches see combination 1)": {"co_train.combination": "whole_images"},
+    "no target-preferred alignment": {"co_train.alignment_weight": 0.0},
+    "no ClassMix (cross supervision on unmixed images)": {"co_train.class_mix": False},
+    "no cross supervision (no unlabeled images)": {"co_train.cross_supervision": False},
 }
 RELEASED: dict[str, dict[str, Any]] = {
-    "pseudo-labels with the batch's statistics": {"teacher_batch_norm": "batch"},
-    "B1 steps before it labels for B2": {"update": "sequential"},
-    "source classes drawn with replacement": {"paste_with_replacement": True},
-    "void counts as a class of the alignment": {"alignment_counts_void": True},
+    "the branches themselves label (no averaged weights)": {"co_train.teacher_decay": 0.0},
+    "every pseudo-label counts fully (no confidence weight)": {"co_train.confidence_threshold": 0.0},
+    "unlabeled images from the first iteration on": {"co_train.cross_supervision_from": 0.0},
+    "B1 steps before it labels for B2": {"co_train.update": "sequential"},
+    "source classes drawn with replacement": {"co_train.paste_with_replacement": True},
+    "void counts as a class of the alignment": {"co_train.alignment_counts_void": True},
+    "backbone at three times the learning rate": {"optim.backbone_multiplier": 3.0},
+    "learning rate at 0.555 of its start at the end": {"co_train.schedule_iterations": 2083},
 }
-VARIANTS = SWITCHED_OFF | RELEASED
+OURS: dict[str, dict[str, Any]] = {
+    "pseudo-labels with running statistics (as in the presets)": {"co_train.teacher_batch_norm": "running"},
+    "strong color augmentation": {"co_train.color_augmentation": True},
+}
+VARIANTS = SWITCHED_OFF | RELEASED | OURS
 ROWS = Rows("variants", ("variant", "world", "seed", "row"))
 
 
@@ -43,9 +56,9 @@ def variant(name: str, world: int, seed: int) -> None:
         return
     began = time.perf_counter()
     lender = prepared(world, seed)
-    changes = {f"co_train.{key}": value for key, value in VARIANTS[name].items()}
+    slug = "_".join(f"{key.rpartition('.')[2]}_{value}" for key, value in VARIANTS[name].items())
     folder = folder_with_params(
-        f"variant_{list(VARIANTS).index(name)}_world_{world}", {"data.world.seed": world, "seed": seed, **changes}
+        f"variant_{slug}_world_{world}", {"data.world.seed": world, "seed": seed, **VARIANTS[name]}
     )
     borrow(folder, lender, ("world", "index", "split", "warm_up_source", "warm_up_target"))
     run(folder, "stages.co_train")

@@ -20,7 +20,7 @@ from dstc.method.batches import CoTrainingBatch, LabeledBatch
 from dstc.method.class_mix import class_mix
 from dstc.method.cross_domain_combination import combine_whole_images, combine_within_images
 from dstc.method.cross_entropy import cross_entropy
-from dstc.method.cross_supervision import cross_supervision, labeling, pseudo_label
+from dstc.method.cross_supervision import confident_share, cross_supervision, labeling, pseudo_label
 from dstc.method.domain_specific_initialization import Branches
 from dstc.method.target_preferred_alignment import target_preferred_alignment
 
@@ -46,10 +46,14 @@ class CoTraining:
     class_mix: bool = True
     teacher_batch_norm: str = "running"
     teachers_run: str = "in_turn"
+    confidence_threshold: float = 0.0
 
 
 class Step:
-    """The losses of both branches on one batch. What a branch gets to label is kept for the pictures in `seen`."""
+    """The losses of both branches on one batch. What a branch gets to label is kept for the pictures in `seen`.
+
+    `teachers` are the networks that label and that the alignment looks up to, if not the branches themselves.
+    """
 
     def __init__(
         self,
@@ -59,8 +63,10 @@ class Step:
         *,
         choose: ChooseClasses,
         augment: Augment = lambda _, images: images,
+        teachers: Branches | None = None,
     ) -> None:
         self.branches, self.batch, self.method = branches, batch, method
+        self.teachers = teachers or branches
         self.choose, self.augment = choose, augment
         self.seen: dict[str, LabeledBatch | Tensor] = {}
         self._labeled: dict[str, Tensor] = {}
@@ -84,7 +90,7 @@ class Step:
         yield losses
         yield {"target_cross_entropy": cross_entropy(student(labeled_target.image), labeled_target.label)}
         if self._is_cross_supervised:
-            yield {"cross_supervision": cross_supervision(student, self._unlabeled_for("source_biased"))}
+            yield {"cross_supervision": cross_supervision(student, *self._unlabeled_for("source_biased"))}
 
     def target_biased_losses(self) -> Iterator[dict[str, Tensor]]:
         """Losses of B2, one dict per graph."""
@@ -98,30 +104,32 @@ class Step:
             for name, part in (("source", self.batch.source), ("target", self.batch.labeled_target)):
                 yield {f"{name}_cross_entropy": cross_entropy(student(part.image), part.label)}
         if self._is_cross_supervised:
-            yield {"cross_supervision": cross_supervision(student, self._unlabeled_for("target_biased"))}
+            yield {"cross_supervision": cross_supervision(student, *self._unlabeled_for("target_biased"))}
 
     @property
     def _is_cross_supervised(self) -> bool:
         return self.method.cross_supervision and self.batch.unlabeled_target is not None
 
-    def _unlabeled_for(self, student: str) -> LabeledBatch:
-        """Unlabeled images with the other branch's pseudo-labels, mixed, as the student sees them."""
+    def _unlabeled_for(self, student: str) -> tuple[LabeledBatch, Tensor | None]:
+        """Unlabeled images with the other branch's pseudo-labels, mixed, as the student sees them; the loss's weight."""
         images = self.batch.unlabeled_target
         assert images is not None
         teacher = "target_biased" if student == "source_biased" else "source_biased"
-        labels = pseudo_label(self._logits_of(teacher, images, "unlabeled"))
+        logits, threshold = self._logits_of(teacher, images, "unlabeled"), self.method.confidence_threshold
+        labels, weight = pseudo_label(logits), confident_share(logits, threshold) if threshold else None
+        del logits
         mixed = LabeledBatch(images, labels)
         if self.method.class_mix:
             mixed, _ = class_mix(images, labels, self.choose(CLASS_MIX[student], labels))
         mixed = LabeledBatch(self.augment(student, mixed.image), mixed.label)
         self.seen |= {f"pseudo_label_by_{teacher}": labels, f"mixed_for_{student}": mixed}
-        return mixed
+        return mixed, weight
 
     def _logits_of(self, teacher: str, images: Tensor, what: str) -> Tensor:
         """The teacher's logits, run now, or at the start of the step with `teachers_run` "first"."""
         key = f"{teacher} on {what}"
         if key not in self._labeled:
-            network: nn.Module = getattr(self.branches, teacher)
+            network: nn.Module = getattr(self.teachers, teacher)
             with labeling(network, self.method.teacher_batch_norm):
                 self._labeled[key] = network(images)
         return self._labeled.pop(key)

@@ -30,10 +30,21 @@ def labeling(network: nn.Module, batch_norm: str) -> Iterator[None]:
 
 
 def pseudo_label(logits: Tensor) -> Tensor:
-    """Hard labels uint8 (N, H, W) from logits (N, K, H, W). No confidence threshold. They carry no gradient."""
+    """Hard labels uint8 (N, H, W) from logits (N, K, H, W). They carry no gradient, and no pixel is left out."""
     return logits.detach().argmax(1).to(torch.uint8)
 
 
-def cross_supervision(student: nn.Module, unlabeled: LabeledBatch) -> Tensor:
-    """Cross entropy of the student on unlabeled (mixed) images against the other branch's (equally mixed) pseudo-labels."""
-    return cross_entropy(student(unlabeled.image), unlabeled.label)
+def confident_share(logits: Tensor, threshold: float) -> Tensor:
+    """Share, 0 to 1, of all pixels whose likeliest class has a probability above `threshold`; logits (N, K, H, W).
+
+    Deviation: as a weight of cross supervision, as in ClassMix (Olsson et al., WACV 2021) and DACS, it lets a teacher count
+    by how sure it is, without leaving out the unsure pixels, which are those of rare classes. The released code has none.
+    """
+    return (logits.detach().softmax(1).amax(1) > threshold).float().mean()
+
+
+def cross_supervision(student: nn.Module, unlabeled: LabeledBatch, weight: Tensor | None = None) -> Tensor:
+    """Cross entropy of the student on unlabeled (mixed) images against the other branch's (equally mixed) pseudo-labels,
+    times a scalar `weight` (1 if None)."""
+    loss = cross_entropy(student(unlabeled.image), unlabeled.label)
+    return loss if weight is None else weight * loss

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dstc.evaluation.pictures import colorize, grid, legend_of
 from dstc.files import written_whole
@@ -44,6 +45,7 @@ class CoTrainer:
             class_mix=co_train.class_mix,
             teacher_batch_norm=co_train.teacher_batch_norm,
             teachers_run=co_train.teachers_run,
+            confidence_threshold=co_train.confidence_threshold,
         )
         if co_train.student_batch_norm == "running":
             for network in (branches.source_biased, branches.target_biased):
@@ -58,11 +60,20 @@ class CoTrainer:
             *(f"source_biased/{name}" for name in SOURCE_BIASED_LOSSES),
             *(f"target_biased/{name}" for name in TARGET_BIASED_LOSSES),
         ]
-        self.state = TrainingState(self.learners, losses=Curve(losses))
+        self.averaged = {learner.name: self._averaged(learner) for learner in self.learners if co_train.teacher_decay}
+        self.state = TrainingState(self.learners, losses=Curve(losses), averaged=self.averaged)
 
     @property
     def learners(self) -> tuple[Learner, Learner]:
         return self.source_biased, self.target_biased
+
+    def _averaged(self, learner: Learner) -> AveragedModel:
+        """Deviation: a teacher that is the moving average of its branch, as in Mean Teacher (Tarvainen and Valpola, 2017).
+
+        In the middle of a run the rate is high and each single state of a branch is a poor labeler.
+        """
+        average = get_ema_multi_avg_fn(self.co_train.teacher_decay)
+        return AveragedModel(learner.network, multi_avg_fn=average, use_buffers=True)
 
     def run(self, streams: Mapping[str, Stream], pictures: Path, keeping: Keeping | None = None) -> TrainingState:
         """Train both branches in place on the streams source, labeled_target and (unless there is none) unlabeled_target.
@@ -115,11 +126,15 @@ class CoTrainer:
             self.method if self._has_unlabeled(iteration) else self.labeled_only,
             choose=lambda what, label: self._choose(iteration, what, label),
             augment=lambda student, images: self._augment(iteration, student, images),
+            teachers=Branches(**self.averaged) if self.averaged else None,
         )
         values = training_step(
             [(self.source_biased, step.source_biased_losses), (self.target_biased, step.target_biased_losses)],
             sequential=self.co_train.update == "sequential",
         )
+        for learner in self.learners:
+            if learner.name in self.averaged:
+                self.averaged[learner.name].update_parameters(learner.network)
         if iteration % self.co_train.pictures_every == 0:
             self._draw(iteration, parts, step, pictures)
         return values

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import nn
+
 from dstc.training.curves import Curve
 from dstc.training.step import Learner
 
@@ -15,13 +17,15 @@ class TrainingState:
     """Learners, curves and the number of iterations done. Randomness needs no state: it is a function of the iteration.
 
     losses has a row about every hundredth of the run; validation a row at each validation step; `best` holds, by
-    learner, the best validation score and the weights that reached it, where those are asked for.
+    learner, the best validation score and the weights that reached it, where those are asked for; `averaged` the
+    averaged networks, where there are any.
     """
 
     learners: Sequence[Learner]
     losses: Curve = field(default_factory=Curve)
     validation: Curve = field(default_factory=Curve)
     best: dict[str, dict[str, Any]] = field(default_factory=dict)
+    averaged: Mapping[str, nn.Module] = field(default_factory=dict)
     iteration: int = 0
 
     def as_dict(self) -> dict[str, Any]:
@@ -33,12 +37,15 @@ class TrainingState:
             "losses": self.losses.as_dict(),
             "validation": self.validation.as_dict(),
             "best": self.best,
+            "averaged": {name: network.state_dict() for name, network in self.averaged.items()},
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         for learner in self.learners:
             learner.network.load_state_dict(saved["networks"][learner.name])
             learner.optimizer.load_state_dict(saved["optimizers"][learner.name])
+        for name, network in self.averaged.items():
+            network.load_state_dict(saved["averaged"][name])
         self.losses.restore(saved["losses"])
         self.validation.restore(saved["validation"])
         self.best, self.iteration = dict(saved["best"]), saved["iteration"]

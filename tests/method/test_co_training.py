@@ -309,3 +309,30 @@ def test_batches_of_one_work_for_the_labeled_data() -> None:
     one = CoTrainingBatch(labeled(1, 1), labeled(2, 1), slow.random_tensor(3, 2, 3, 6, 6))
     run = Run(batch=one)
     assert all(value > 0 for value in [*run.source_biased.values(), *run.target_biased.values()])
+
+
+def test_teachers_of_their_own_label_and_are_aligned_to_and_learn_nothing() -> None:
+    branches, teachers, data = Branches(network(0), network(1)), Branches(network(2), network(3)), batch()
+    step = Step(branches, data, IN_TURN, choose=choose, teachers=teachers)
+    losses = [*step.source_biased_losses(), *step.target_biased_losses()]
+    for terms in losses:
+        torch.stack(list(terms.values())).sum().backward()
+    assert all(parameter.grad is None for name in vars(teachers) for parameter in getattr(teachers, name).parameters())
+    with torch.no_grad():
+        labels = teachers.target_biased.eval()(data.unlabeled_target).argmax(1)
+        preferred = teachers.target_biased(data.source.image)
+        own = network(0)(data.source.image)
+    assert torch.equal(step.seen["pseudo_label_by_target_biased"].long(), labels)
+    expected = slow.alignment(own, preferred, data.source.label)
+    assert losses[0]["alignment"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_cross_supervision_weighs_as_the_share_of_pixels_its_teacher_is_sure_of() -> None:
+    plain, weighted = Run(), Run(replace(IN_TURN, confidence_threshold=0.3))
+    with torch.no_grad():  # B2 labels for B1 before it has learnt anything in this step
+        logits = network(1).eval()(plain.batch.unlabeled_target)
+    share = (logits.softmax(1).amax(1) > 0.3).float().mean().item()
+    assert 0 < share < 1
+    losses = [run.source_biased["cross_supervision"] for run in (weighted, plain)]
+    assert losses[0] / losses[1] == pytest.approx(share, rel=1e-4)
+    assert weighted.target_biased["cross_supervision"] < plain.target_biased["cross_supervision"]

@@ -4,7 +4,7 @@ from torch import nn
 
 from dstc.method.batches import LabeledBatch
 from dstc.method.cross_entropy import cross_entropy
-from dstc.method.cross_supervision import cross_supervision, labeling, pseudo_label
+from dstc.method.cross_supervision import confident_share, cross_supervision, labeling, pseudo_label
 from tests.method import slow
 
 
@@ -22,6 +22,19 @@ def test_pseudo_labels_carry_no_gradient() -> None:
     labels = pseudo_label(slow.random_tensor(0, 1, 5, 2, 2).requires_grad_())
     assert labels.dtype == torch.uint8
     assert not labels.requires_grad
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.9])
+def test_the_confident_share_counts_the_pixels_whose_likeliest_class_is_likelier_than_the_threshold(
+    threshold: float,
+) -> None:
+    logits = 2 * slow.random_tensor(0, 2, 5, 6, 7)
+    sure = [
+        max(logits[n, :, y, x].softmax(0).tolist()) > threshold for n in range(2) for y in range(6) for x in range(7)
+    ]
+    share = confident_share(logits.requires_grad_(), threshold)
+    assert share.item() == pytest.approx(sum(sure) / len(sure))
+    assert not share.requires_grad
 
 
 @pytest.mark.parametrize(("batch_norm", "moves"), [("running", False), ("batch", True)])
@@ -55,6 +68,7 @@ def test_cross_supervision_is_the_students_cross_entropy_against_the_others_labe
     unlabeled = LabeledBatch(slow.random_tensor(0, 2, 3, 4, 4), slow.random_label(0, 2, 4, 4, void=0))
     loss = cross_supervision(student, unlabeled)
     assert torch.equal(loss, cross_entropy(student(unlabeled.image), unlabeled.label))
+    assert torch.equal(cross_supervision(student, unlabeled, torch.tensor(0.25)), 0.25 * loss)
     loss.backward()
     assert student.weight.grad is not None
     assert student.weight.grad.any()

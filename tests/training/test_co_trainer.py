@@ -48,6 +48,8 @@ METHOD = {
     "student_batch_norm": "batch",
     "teacher_batch_norm": "running",
     "teachers_run": "in_turn",
+    "teacher_decay": 0.0,
+    "confidence_threshold": 0.0,
     "update": "simultaneous",
 }
 RELEASED = {
@@ -142,6 +144,8 @@ def test_the_same_parameters_train_the_same_weights_and_another_seed_others(
         {"teacher_batch_norm": "batch"},
         {"teachers_run": "first"},
         {"update": "sequential"},
+        {"teacher_decay": 0.5},
+        {"confidence_threshold": 0.5},
         {"alignment_weight": 0.5},
         {"alignment_weight": 0.0},
         {"cross_supervision": False},
@@ -176,6 +180,26 @@ def test_every_draw_of_classes_has_a_seed_of_its_own_which_the_runs_seed_changes
     co_train(tmp_path)
     co_train(tmp_path, seed=1)
     assert len(set(drawn)) == len(drawn) == 2 * 2 * 3  # runs, iterations, draws of a step
+
+
+def test_averaged_teachers_are_the_moving_average_of_their_branches_statistics_included(tmp_path: Path) -> None:
+    one, _ = co_train(tmp_path / "one", teacher_decay=0.75, iterations=1)
+    two, state = co_train(tmp_path / "two", teacher_decay=0.75)
+    for first, learner in zip(one.learners, two.learners, strict=True):
+        averaged = state.averaged[learner.name].state_dict()
+        for name, after_two in learner.network.state_dict().items():
+            if after_two.is_floating_point():
+                expected = 0.75 * first.network.state_dict()[name] + 0.25 * after_two
+                assert torch.allclose(averaged[f"module.{name}"], expected, atol=1e-6), name
+
+
+def test_averaged_teachers_are_part_of_what_is_saved(tmp_path: Path) -> None:
+    """A run whose state is put into a new trainer, averages included, goes on to the same averages."""
+    trained, state = co_train(tmp_path / "trained", teacher_decay=0.5)
+    fresh, _ = co_train(tmp_path / "fresh", teacher_decay=0.5, iterations=1, seed=1)
+    fresh.state.restore(state.as_dict())
+    for name, network in fresh.averaged.items():
+        assert_same(network.state_dict(), trained.averaged[name].state_dict())
 
 
 def test_a_weight_of_zero_switches_the_alignment_off(tmp_path: Path) -> None:
