@@ -22,12 +22,8 @@ from experiments.statistics import mean_and_spread, paired_difference
 
 # what changes, by the key in params.yaml; the title is what the table says
 SWITCHED_OFF: dict[str, dict[str, Any]] = {
-    "no domain-specific initialization (both from the target warm-up)": {
-        "co_train.initialization": "both_from_target"
-    },
-    "no domain-specific initialization (both from the source warm-up)": {
-        "co_train.initialization": "both_from_source"
-    },
+    "no domain-specific initialization (both from the target warm-up)": {"co_train.initialization": "both_from_target"},
+    "no domain-specific initialization (both from the source warm-up)": {"co_train.initialization": "both_from_source"},
     "no differentiated combination (both branches see combination 1)": {"co_train.combination": "whole_images"},
     "no target-preferred alignment": {"co_train.alignment_weight": 0.0},
     "no ClassMix (cross supervision on unmixed images)": {"co_train.class_mix": False},
