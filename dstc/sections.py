@@ -10,6 +10,7 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Rate = Annotated[float, Field(gt=0, le=10)]
 WidthHeight = Annotated[list[Count], Field(min_length=2, max_length=2)]
+Scale = Annotated[float, Field(ge=0.1, le=10)]
 # Below 16 pixels the features at an eighth of the size are a single pixel, of which BatchNorm can take no statistics.
 Crop = Annotated[list[Annotated[int, Field(ge=16)]], Field(min_length=2, max_length=2)]
 
@@ -160,6 +161,9 @@ class Evaluate(Section):
     protocols: Annotated[list[Literal["half", "full"]], Field(min_length=1, max_length=2)]
     pictures: Annotated[int, Field(ge=0)]
     picture_names: list[str]
+    flip: bool
+    scales: Annotated[list[Scale], Field(min_length=1)]
+    window: Crop | None
 
 
 class Runtime(Section):

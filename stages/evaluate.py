@@ -3,7 +3,8 @@
     python -m stages.evaluate
 
 Reads the four checkpoints and the val images; writes metrics/pictures and the small files of metrics/, which git keeps
-(that is why the trainings' curves are copied there too).
+(that is why the trainings' curves are copied there too). With evaluate.flip, .scales or .window the networks are scored with
+that test-time augmentation as well, under protocols of their own; the pictures are without it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 
 from dstc.errors import reported
 from dstc.evaluation import tables
+from dstc.evaluation.inference import Views
 from dstc.evaluation.protocols import ValBatch, evaluate
 from dstc.evaluation.val_pictures import choose, draw_predictions, file_names
 from dstc.files import folder_written_whole, write_text
@@ -38,7 +40,7 @@ def evaluate_networks() -> None:
     remove_recorded()
     index = load_index(INDEX_TARGET_VAL)
     roots = root_folders(params.paths.target, "cityscapes", params.paths.unlabeled)
-    settings = params.evaluate
+    settings, window = params.evaluate, params.evaluate.window
     chosen = choose([entry.name for entry in index.entries], settings.pictures, settings.picture_names)
     setting = Setting.of(params, index.classes)
     networks = {row: setting.trained_network(path).eval() for row, path in CHECKPOINTS.items()}
@@ -57,6 +59,7 @@ def evaluate_networks() -> None:
         num_classes=len(index.classes),
         protocols=settings.protocols,
         device=device,
+        views=Views(settings.flip, tuple(settings.scales), (window[0], window[1]) if window else None),
     )
     with folder_written_whole(METRICS / "pictures") as folder:
         draw_predictions(

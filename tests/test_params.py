@@ -92,6 +92,19 @@ def test_own_classes_that_contradict_themselves_are_refused(own: dict[str, Any],
     assert message in refusal(paths=FOLDERS, data=OWN | valid | own)
 
 
+@pytest.mark.parametrize(
+    ("evaluate", "message"),
+    [
+        ({"scales": []}, "evaluate.scales: List should have at least 1 item"),
+        ({"scales": [1.0, 0.0]}, "evaluate.scales.1: must be greater than or equal to 0.1, not 0.0"),
+        ({"window": [512]}, "evaluate.window: List should have at least 2 items"),
+        ({"window": [512, 8]}, "evaluate.window.1: must be greater than or equal to 16, not 8"),
+    ],
+)
+def test_views_that_no_network_could_be_shown_are_refused(evaluate: dict[str, Any], message: str) -> None:
+    assert message in refusal(evaluate=evaluate)
+
+
 def test_all_faults_are_listed_one_a_line() -> None:
     lines = refusal(split={"size": 0, "sede": 1}, runtime={"workers": -1}).splitlines()
     assert len(lines) == 3

@@ -2,7 +2,8 @@
 
 half: the prediction at the network's input size, against the label shrunk to that size (DSTC, DACS).
 full: the logits enlarged to the label's own size, against the label as it is on disk (AdaptSegNet, ADVENT, DAFormer).
-Where both sizes agree, so do both protocols.
+Where both sizes agree, so do both protocols. half_tta and full_tta are the same with test-time augmentation: reported apart,
+since what the literature reports is, as a rule, one look at each image.
 """
 
 from __future__ import annotations
@@ -11,12 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from dstc.evaluation.confusion_matrix import ConfusionMatrix
-
-Network = Callable[[Tensor], Tensor]
-"""Normalized images, float32 (N, 3, H, W), to logits, (N, K, H, W)."""
+from dstc.evaluation.inference import ONE_VIEW, Network, Views, average, class_scores, predict
 
 Normalize = Callable[[Tensor], Tensor]
 """RGB images, uint8 (N, H, W, 3), to what the networks take."""
@@ -28,6 +26,7 @@ Confusion = dict[str, dict[str, ConfusionMatrix]]
 """By protocol, then by row."""
 
 AVERAGE = "average"
+TTA = "_tta"  # after a protocol's name: with test-time augmentation
 ROWS: Mapping[str, str] = {
     "warm_up_source": "warm-up source",
     "warm_up_target": "warm-up target",
@@ -38,27 +37,20 @@ ROWS: Mapping[str, str] = {
 """The rows of every table in their order: name in files, and name in pictures."""
 
 
-def row_scores(networks: Mapping[str, Network], images: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Each row's class scores, float32 (N, K, H, W): logits of every network, probabilities for the branches' average.
+def row_scores(
+    networks: Mapping[str, Network], images: Tensor, views: Views = ONE_VIEW
+) -> Iterator[tuple[str, Tensor]]:
+    """Each row's class scores, float32 (N, K, H, W), as `class_scores` and, for the branches' average, `average` give them.
 
     `networks` holds every row but the average. Yielded one by one: a batch of four takes 160 MB a row at 1024x512.
     """
     branches = []
     for row, network in networks.items():
-        logits = network(images).float()
+        scores = class_scores(network, images, views)
         if row in ("source_biased", "target_biased"):
-            branches.append(logits.softmax(dim=1))
-        yield row, logits
-    yield AVERAGE, torch.stack(branches).mean(dim=0)
-
-
-def predict(score: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Train ids, int64 (N, *size), of class scores (N, K, H, W) that are first brought to `size` (height, width)."""
-    if score.shape[-2:] == size:
-        return score.argmax(dim=1)
-    # Image by image: at 2048x1024 the scores of each take 160 MB.
-    enlarged = (F.interpolate(one, size=size, mode="bilinear", align_corners=False) for one in score.split(1))
-    return torch.cat([one.argmax(dim=1) for one in enlarged])
+            branches.append(scores)
+        yield row, scores
+    yield AVERAGE, average(branches, views)
 
 
 @torch.inference_mode()
@@ -70,18 +62,29 @@ def evaluate(
     num_classes: int,
     protocols: Sequence[str],
     device: torch.device,
+    views: Views = ONE_VIEW,
 ) -> Confusion:
-    """One pass over the val images that fills a confusion matrix for every protocol and row."""
+    """One pass over the val images that fills a confusion matrix for every protocol and row.
+
+    Always in one view; where `views` are several, in these as well, under the protocols' names with "_tta".
+    """
+    passes = {"": ONE_VIEW} | ({TTA: views} if views.several else {})
     rows = (*networks, AVERAGE)
-    confusion = {protocol: {row: ConfusionMatrix(num_classes, device) for row in rows} for protocol in protocols}
+    confusion = {
+        protocol + suffix: {row: ConfusionMatrix(num_classes, device) for row in rows}
+        for suffix in passes
+        for protocol in protocols
+    }
     for images, labels, own_labels, _ in batches:
         truths = {"half": labels.to(device), "full": own_labels.to(device)}
-        for row, score in row_scores(networks, normalize(images.to(device))):
-            predictions: dict[torch.Size, Tensor] = {}  # one for both protocols where their sizes agree
-            for protocol in protocols:
-                truth = truths[protocol]
-                size = truth.shape[-2:]
-                if size not in predictions:
-                    predictions[size] = predict(score, size)
-                confusion[protocol][row].update(truth, predictions[size])
+        normalized = normalize(images.to(device))
+        for suffix, seen in passes.items():
+            for row, score in row_scores(networks, normalized, seen):
+                predictions: dict[torch.Size, Tensor] = {}  # one for both protocols where their sizes agree
+                for protocol in protocols:
+                    truth = truths[protocol]
+                    size = truth.shape[-2:]
+                    if size not in predictions:
+                        predictions[size] = predict(score, size)
+                    confusion[protocol + suffix][row].update(truth, predictions[size])
     return confusion

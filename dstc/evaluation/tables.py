@@ -96,8 +96,9 @@ def console_table(confusion: Confusion, classes: Classes) -> str:
     everything = scores(confusion, classes)
     measures = ["miou", *classes.subsets]
     heads = [f"{protocol} {measure}" for protocol in everything for measure in measures]
-    lines = [" " * 22 + "".join(f"{head:>14}" for head in heads)]
+    width = max(14, *(len(head) + 2 for head in heads))
+    lines = [" " * 22 + "".join(f"{head:>{width}}" for head in heads)]
     for row in (row for row in ROWS if all(row in rows for rows in everything.values())):
         values = [rows[row][measure] for rows in everything.values() for measure in measures]
-        lines.append(f"{ROWS[row]:22}" + "".join(f"{'-' if v is None else format(v, '.2f'):>14}" for v in values))
+        lines.append(f"{ROWS[row]:22}" + "".join(f"{'-' if v is None else format(v, '.2f'):>{width}}" for v in values))
     return "\n".join(lines)

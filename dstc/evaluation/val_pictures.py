@@ -8,8 +8,9 @@ from pathlib import Path, PurePosixPath
 import torch
 
 from dstc.errors import UserError, nearest
+from dstc.evaluation.inference import Network, predict
 from dstc.evaluation.pictures import colorize, grid, legend_of
-from dstc.evaluation.protocols import ROWS, Network, Normalize, ValBatch, predict, row_scores
+from dstc.evaluation.protocols import ROWS, Normalize, ValBatch, row_scores
 from dstc.files import written_whole
 from dstc.taxonomy import Classes
 

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from dstc.evaluation.confusion_matrix import ConfusionMatrix
-from dstc.evaluation.protocols import AVERAGE, ROWS, evaluate, predict, row_scores
+from dstc.evaluation.inference import ONE_VIEW, Views, predict
+from dstc.evaluation.protocols import AVERAGE, ROWS, evaluate, row_scores
 from dstc.taxonomy import IGNORE
 
 K = 4
@@ -32,8 +33,8 @@ def random_batch(size, own_size, count=2, seed=0):
     return images, labels, labels if size == own_size else own, [f"{seed}_{i}.png" for i in range(count)]
 
 
-def evaluated(batches, protocols=("half", "full"), networks=NETWORKS):
-    return evaluate(networks, batches, normalize=normalize, num_classes=K, protocols=protocols, device=CPU)
+def evaluated(batches, protocols=("half", "full"), networks=NETWORKS, views=ONE_VIEW):
+    return evaluate(networks, batches, normalize=normalize, num_classes=K, protocols=protocols, device=CPU, views=views)
 
 
 def test_the_average_is_the_mean_of_the_branches_probabilities():
@@ -110,3 +111,21 @@ def test_every_network_sees_each_batch_once():
 
     evaluated([random_batch((4, 6), (8, 12), count=3)], networks=dict.fromkeys(NETWORKS, counting))
     assert seen == [3] * 4
+
+
+def test_augmented_protocols_stand_beside_the_plain_ones_and_leave_them_as_they_were():
+    networks = {
+        row: (lambda image, n=net: n(image.cumsum(-1) / 4)) for row, net in NETWORKS.items()
+    }  # left is not right
+    plain = evaluated([random_batch((4, 6), (8, 12))], networks=networks)
+    both = evaluated([random_batch((4, 6), (8, 12))], networks=networks, views=Views(flip=True))
+    assert list(plain) == ["half", "full"]
+    assert list(both) == ["half", "full", "half_tta", "full_tta"]
+    image = normalize(random_batch((4, 6), (8, 12))[0])
+    for row in ROWS:
+        assert all(torch.equal(plain[p][row].counts, both[p][row].counts) for p in plain)
+    for row, network in networks.items():
+        scores = (network(image).softmax(1) + network(image.flip(-1)).softmax(1).flip(-1)) / 2
+        expected = ConfusionMatrix(K)
+        expected.update(random_batch((4, 6), (8, 12))[2], predict(scores, (8, 12)))
+        assert torch.equal(both["full_tta"][row].counts, expected.counts)

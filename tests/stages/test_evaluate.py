@@ -137,6 +137,15 @@ def test_a_choice_made_on_the_val_images_is_said_in_the_metrics(project):
     assert list((project / "metrics/pictures").iterdir()) == []
 
 
+def test_test_time_augmentation_is_reported_apart(project, capsys):
+    change_params(evaluate={"flip": True, "scales": [1.0, 1.5], "window": [16, 16], "pictures": 0})
+    evaluate_networks()
+    summary = json.loads((project / "metrics/summary.json").read_text())
+    assert list(summary)[:4] == ["half", "full", "half_tta", "full_tta"]
+    assert summary["half"] != summary["half_tta"]
+    assert "full_tta miou_16" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("changed", ["ulm/3.png", "ulm/3_label.png"])
 def test_a_changed_file_is_refused_with_its_name_and_the_cure(project, changed):
     images = shutil.copytree(read_params().paths.target, project / "images")

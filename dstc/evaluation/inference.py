@@ -1,0 +1,112 @@
+"""From images to class scores: in one view of each image, or averaged over several. Used by evaluate and by predict.
+
+Views are what the literature calls test-time augmentation: the image and its mirror image, the image at several scales,
+the image in overlapping windows. They multiply; each view's class probabilities are brought back to the image and averaged.
+Pure tensors: nothing here knows of files or parameters.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Network = Callable[[Tensor], Tensor]
+"""Normalized images, float32 (N, 3, H, W), to logits, (N, K, H, W)."""
+
+OVERLAP = 1 / 3  # of a window with the next one, at least: a pixel at one's border lies well inside another
+
+
+@dataclass(frozen=True)
+class Views:
+    """How an image is shown to a network: mirrored as well, at these scales, in windows (width, height) of pixels.
+
+    A window that is larger than the (scaled) image is as large as the image.
+    """
+
+    flip: bool = False
+    scales: tuple[float, ...] = (1.0,)
+    window: tuple[int, int] | None = None
+
+    @property
+    def several(self) -> bool:
+        """Whether this is more than one look at the whole image as it is."""
+        return self != Views()
+
+
+ONE_VIEW = Views()
+
+
+def class_scores(network: Network, images: Tensor, views: Views = ONE_VIEW) -> Tensor:
+    """Scores of normalized images (N, 3, H, W) whose argmax is the prediction, float32 (N, K, H, W).
+
+    Logits for one view; for several the mean of their class probabilities.
+    """
+    if not views.several:
+        return network(images).float()
+    total = functools.reduce(torch.add, _probabilities(network, images, views))
+    return total / (len(views.scales) * (1 + views.flip))
+
+
+def average(scores: Sequence[Tensor], views: Views = ONE_VIEW) -> Tensor:
+    """Several networks' `class_scores` in those views as one: the mean of their class probabilities; a single one as is."""
+    if len(scores) == 1:
+        return scores[0]
+    return torch.stack([one if views.several else one.softmax(dim=1) for one in scores]).mean(dim=0)
+
+
+def predict(score: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Train ids, int64 (N, *size), of class scores (N, K, H, W) that are first brought to `size` (height, width)."""
+    if score.shape[-2:] == size:
+        return score.argmax(dim=1)
+    # Image by image: at 2048x1024 the scores of each take 160 MB.
+    enlarged = (F.interpolate(one, size=size, mode="bilinear", align_corners=False) for one in score.split(1))
+    return torch.cat([one.argmax(dim=1) for one in enlarged])
+
+
+def _probabilities(network: Network, images: Tensor, views: Views) -> Iterator[Tensor]:
+    """Each view's class probabilities at the images' size."""
+    height, width = images.shape[-2:]
+    for scale in views.scales:
+        scaled = _resized(images, max(1, round(scale * height)), max(1, round(scale * width)))
+        yield _resized(in_windows(network, scaled, views.window), height, width)
+        if views.flip:
+            yield _resized(in_windows(network, scaled.flip(-1), views.window).flip(-1), height, width)
+
+
+def _resized(values: Tensor, height: int, width: int) -> Tensor:
+    if values.shape[-2:] == (height, width):
+        return values
+    # Antialiased: when an image is made smaller, all of its pixels have a say.
+    return F.interpolate(values, size=(height, width), mode="bilinear", align_corners=False, antialias=True)
+
+
+def in_windows(network: Network, images: Tensor, window: tuple[int, int] | None) -> Tensor:
+    """Class probabilities (N, K, H, W), the mean of those of all windows (width, height) that see a pixel."""
+    height, width = images.shape[-2:]
+    if window is None or (window[0] >= width and window[1] >= height):
+        return network(images).float().softmax(dim=1)
+    total: Tensor | None = None
+    seen = images.new_zeros(height, width)
+    for top, left in itertools.product(starts(height, window[1]), starts(width, window[0])):
+        place = (..., slice(top, top + window[1]), slice(left, left + window[0]))
+        probabilities = network(images[place]).float().softmax(dim=1)
+        if total is None:  # only the network knows the number of classes
+            total = probabilities.new_zeros(*probabilities.shape[:2], height, width)
+        total[place] += probabilities
+        seen[place] += 1
+    assert total is not None
+    return total / seen
+
+
+def starts(length: int, window: int) -> list[int]:
+    """Where windows begin along a side: as few as cover it with the wanted overlap, evenly spread, the last at its end."""
+    if window >= length:
+        return [0]
+    steps = -(-(length - window) // max(1, int(window * (1 - OVERLAP))))
+    return [round(step * (length - window) / steps) for step in range(steps + 1)]
