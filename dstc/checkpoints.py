@@ -40,13 +40,19 @@ def read_tensors(path: Path) -> Any:
         raise UserError(f"{path}: cannot be read as weights ({reason}); is it truncated?") from None
 
 
-def load_network(path: Path, network: nn.Module) -> dict[str, Any]:
-    """Fill `network` from a file that `save_network` wrote and return its description."""
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+    """The description and the weights that `save_network` wrote."""
     content = read_tensors(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path}: not a checkpoint of this project; initial weights go to model.initial_weights")
-    load_strictly(network, content["state"], path)
-    return content["description"]
+    return content["description"], content["state"]
+
+
+def load_network(path: Path, network: nn.Module) -> dict[str, Any]:
+    """Fill `network` from a file that `save_network` wrote and return its description."""
+    description, state = read_checkpoint(path)
+    load_strictly(network, state, path)
+    return description
 
 
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

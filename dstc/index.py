@@ -71,6 +71,13 @@ class DomainIndex:
     def __len__(self) -> int:
         return len(self.entries)
 
+    def label_id_of_class(self) -> list[int] | None:
+        """The id that this domain's label files hold for each class, the first where several mean the same; None where
+        they hold colors, or where a class has no id."""
+        by_class = {train_id: label_id for label_id, train_id in reversed(self.label_ids.items())}
+        ids = [by_class.get(train_id) for train_id in range(len(self.class_names))]
+        return None if None in ids else [label_id for label_id in ids if label_id is not None]
+
     def named(self, names: Iterable[str]) -> DomainIndex:
         """This index cut down to the named images, in the order of the names."""
         by_name = {entry.name: entry for entry in self.entries}

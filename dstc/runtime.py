@@ -9,7 +9,7 @@ import torch
 from dstc.errors import UserError
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, asked_by: str = "runtime.device") -> torch.device:
     """`auto` is the first GPU where there is one, else the CPU; anything else is a torch device that must exist."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -19,7 +19,7 @@ def choose_device(name: str) -> torch.device:
             raise RuntimeError("known are auto, cpu, cuda, cuda:0, cuda:1, ...")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"runtime.device: '{name}' cannot be used here ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{asked_by}: '{name}' cannot be used here ({str(error).splitlines()[0]})") from None
     return device
 
 

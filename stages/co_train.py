@@ -16,7 +16,7 @@ from dstc.method.domain_specific_initialization import initialize_branches
 from dstc.params import read_params
 from dstc.training.co_trainer import CoTrainer
 from dstc.training.loop import Keeping
-from dstc.training.setting import Setting
+from dstc.training.setting import Setting, training_record
 from dstc.training.working_folder import WorkingFolder, remove_recorded
 from stages.places import (
     CO_TRAIN,
@@ -73,13 +73,18 @@ def co_train() -> None:
         state.losses.save(CO_TRAIN / "losses.csv")
         state.validation.save(CO_TRAIN / "validation.csv")
         for learner in trainer.learners:
-            path, schedule = CO_TRAIN / f"{learner.name}.pt", settings.model_dump()
-            setting.save(path, learner.network, trained=learner.name, schedule=schedule)
+            path = CO_TRAIN / f"{learner.name}.pt"
+            record = training_record(
+                learner.name, streams=streams, target=val.index, schedule=settings, inputs=working.inputs
+            )
+            setting.save(path, learner.network, **record)
         working.finish(path)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m stages.co_train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.parse_args()
     with reported():
         co_train()

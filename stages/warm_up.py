@@ -14,7 +14,7 @@ from dstc.index import load_index, read_split, root_folders
 from dstc.loading.loaders import Stream, ValidationImages
 from dstc.params import read_params
 from dstc.training.loop import Keeping
-from dstc.training.setting import Setting
+from dstc.training.setting import Setting, training_record
 from dstc.training.supervised import train_supervised
 from dstc.training.working_folder import WorkingFolder, remove_recorded
 from stages.places import (
@@ -69,12 +69,15 @@ def warm_up(domain: str) -> None:
         )
         state.losses.save(folder / "losses.csv")
         state.validation.save(folder / "validation.csv")
-        setting.save(folder / NETWORK, network, trained=name, images=len(index), schedule=schedule.model_dump())
+        record = training_record(name, streams=streams, target=val.index, schedule=schedule, inputs=working.inputs)
+        setting.save(folder / NETWORK, network, **record)
         working.finish(folder / NETWORK)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m stages.warm_up", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("domain", choices=["source", "target"])
     with reported():
         warm_up(parser.parse_args().domain)

@@ -76,3 +76,18 @@ def test_root_folders_are_the_worlds_half_or_the_given_ones() -> None:
 def test_a_digest_tells_contents_apart() -> None:
     assert digest(b"a") == digest(b"a") != digest(b"b")
     assert len(digest(b"a")) == 16
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"label_ids": {-1: IGNORE, 9: 1, 7: 0, 8: 1}}, [7, 9]),  # the first that is named for a class
+        ({"label_ids": {7: 0}}, None),
+        ({"label_ids": {}, "label_colors": {"#0a0b0c": 1}}, None),
+    ],
+)
+def test_each_class_has_the_first_id_that_means_it_or_else_there_are_none(
+    tmp_path: Path, changes: dict[str, object], expected: list[int] | None
+) -> None:
+    save_index(index(**changes), tmp_path / "index.json")
+    assert load_index(tmp_path / "index.json").label_id_of_class() == expected

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from torch import nn
 
 from dstc.checkpoints import load_network, save_network
 from dstc.errors import UserError
-from dstc.loading.loaders import Crops
+from dstc.index import DomainIndex
+from dstc.loading.loaders import Crops, Stream
 from dstc.loading.normalization import NORMALIZATIONS, Normalization
 from dstc.method.batches import LabeledBatch
 from dstc.models.deeplab_v2 import DeepLabV2, build_network
@@ -20,7 +21,7 @@ from dstc.models.initial_weights import load_initial_weights
 from dstc.params import Params
 from dstc.randomness import stream_seed
 from dstc.runtime import choose_device, set_up
-from dstc.sections import Model, Optim, Runtime
+from dstc.sections import Model, Optim, Runtime, Training
 from dstc.taxonomy import Classes
 from dstc.training.optimizer import build_optimizer
 from dstc.training.step import Learner
@@ -86,9 +87,20 @@ class Setting:
         )
 
     def save(self, path: Path, network: nn.Module, **more: Any) -> None:
-        """Write a checkpoint that describes itself."""
-        colors = [list(color) for color in self.classes.colors]
-        description = {"classes": list(self.classes.names), "colors": colors, "model": self.model.model_dump(), **more}
+        """Write a checkpoint that describes itself; `more` is, after a training, its `training_record`.
+
+        No date, host or commit: the same training gives the same bytes, so that DVC does not rerun what follows.
+        """
+        description = {
+            "classes": list(self.classes.names),
+            "colors": [list(color) for color in self.classes.colors],
+            "normalization": asdict(self.normalization),
+            "model": self.model.model_dump(),
+            "optim": self.optim.model_dump(),
+            "seed": self.seed,
+            "torch": str(torch.__version__),
+            **more,
+        }
         save_network(path, network, description)
 
     def learner(self, name: str, network: nn.Module, loss_weights: Mapping[str, float] | None = None) -> Learner:
@@ -107,3 +119,29 @@ class Setting:
         """Crops as the loader gives them, on the device and normalized there."""
         images, labels = (part.to(self.device, non_blocking=True) for part in crops)
         return LabeledBatch(self.normalization.apply(images), labels)
+
+
+def training_record(
+    name: str,
+    *,
+    streams: Mapping[str, Stream],
+    target: DomainIndex,
+    schedule: Training,
+    inputs: Mapping[str, str],
+) -> dict[str, Any]:
+    """What a checkpoint says of the images that it is meant for, and of where it came from.
+
+    `target` is an index of the target, whose label ids and whose size of images a prediction needs; `inputs` are the
+    digests of the files that the training began with.
+    """
+    return {
+        "input_size": list(target.resize) if target.resize else None,  # (width, height); None: images as on disk
+        "label_ids": target.label_id_of_class(),
+        "trained": name,
+        "schedule": schedule.model_dump(),
+        "data": {
+            part: {"images": len(stream.index), "resize": list(stream.index.resize) if stream.index.resize else None}
+            for part, stream in streams.items()
+        },
+        "inputs": dict(inputs),
+    }

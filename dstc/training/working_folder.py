@@ -38,9 +38,10 @@ class WorkingFolder:
     """The working folder of one stage's run, held by one process at a time."""
 
     def __init__(self, stage: str, *, params: Mapping[str, Any], inputs: Sequence[Path]) -> None:
+        self.inputs = {str(path): _digest_of(path) for path in inputs}
         self.manifest = {
             **{f"parameter {key}": json.dumps(value, sort_keys=True) for key, value in _flat(params).items()},
-            **{f"input {path}": _digest_of(path) for path in inputs},
+            **{f"input {path}": digest for path, digest in self.inputs.items()},
             **{f"code {name}": digest for name, digest in _code().items()},
             "torch": torch.__version__,
         }

@@ -19,7 +19,7 @@ AFTER_SPLIT = ["make_split", "warm_up_target", "co_train", "evaluate"]
 
 def assert_trained_on(project: Project, images: int) -> None:
     assert len((project.root / "data/split/labeled.txt").read_text().splitlines()) == images
-    assert project.description("data/warm_up_target/network.pt")["images"] == images
+    assert project.description("data/warm_up_target/network.pt")["data"]["target"]["images"] == images
     assert json.loads((project.root / "metrics/summary.json").read_text())["labeled_images"] == images
 
 

@@ -1,0 +1,123 @@
+"""Label images of one's own with a trained network.
+
+    python -m dstc.predict data/co_train/source_biased.pt photos/
+    python -m dstc.predict data/co_train/source_biased.pt 'photos/**/*.jpg' --average-with data/co_train/target_biased.pt
+    python -m dstc.predict data/co_train/source_biased.pt           what the checkpoint says of itself
+
+Writes, at each image's own size, below --out: train_ids and label_ids (gray PNG), colors (RGB PNG), overlays (JPEG, the
+colors over the image) and about.json, which says what the values mean and how they came to be. The checkpoint is all that
+is needed: neither params.yaml nor the data it was trained on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import ImageOps
+
+from dstc.errors import UserError, reported
+from dstc.evaluation.inference import Views
+from dstc.files import require_writable
+from dstc.image_files import decode_image
+from dstc.prediction.found_images import find_images
+from dstc.prediction.options import kinds, scales, size
+from dstc.prediction.results import KINDS, kinds_for, write_about, write_results
+from dstc.prediction.trained import Size, Trained, load_trained, predict_image, refuse_unlike, size_seen
+from dstc.progress import progress
+from dstc.runtime import choose_device, set_up
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m dstc.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("network", type=Path, help="a checkpoint, such as data/co_train/source_biased.pt")
+    parser.add_argument("images", nargs="*", help="files, folders (with all below) or quoted patterns")
+    parser.add_argument("--average-with", type=Path, action="append", default=[], metavar="NETWORK",
+                        help="another checkpoint; the class probabilities are averaged (may be repeated)")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder of the results (%(default)s)")
+    parser.add_argument(
+        "--write", type=kinds, default=list(KINDS), metavar=",".join(KINDS), help="only these kinds of results"
+    )
+    parser.add_argument("--flip", action="store_true", help="average over the mirror image as well")
+    parser.add_argument("--scales", type=scales, default=(1.0,), metavar="0.75,1,1.25",
+                        help="average over these sizes, each 0.1 to 10")  # fmt: skip
+    parser.add_argument("--window", type=size, metavar="WIDTHxHEIGHT",
+                        help="look through overlapping windows of so many pixels, at least 16x16; for images that do not "
+                        "fit the memory")  # fmt: skip
+    seen = parser.add_mutually_exclusive_group()
+    seen.add_argument("--size", type=size, metavar="WIDTHxHEIGHT", help="the network sees every image at this size, instead "
+                      "of with as many pixels as those that it was trained on")  # fmt: skip
+    seen.add_argument("--own-size", action="store_true", help="the network sees every image as large as it is")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (%(default)s)")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
+    return parser
+
+
+def predict_all(options: argparse.Namespace) -> None:
+    """Predict every image that can be read; then name those that cannot."""
+    images = find_images(options.images, options.out)
+    set_up(options.threads)
+    device = choose_device(options.device, "--device")
+    trained = [load_trained(path, device) for path in (options.network, *options.average_with)]
+    refuse_unlike(trained)
+    views = Views(options.flip, options.scales, options.window)
+    written = kinds_for(trained[0], options.write)
+    require_writable(options.out)
+    write_about(options.out, trained, size=_size_in_words(options, trained[0]), views=views)
+    faults = []
+    with progress(total=len(images), desc="predicting", unit="image") as bar:
+        for name, path in images.items():
+            try:
+                # As viewers show it: turned, where its EXIF orientation says so.
+                image = ImageOps.exif_transpose(decode_image(path.read_bytes(), str(path)))
+                seen = _size(options, trained[0], image.size)
+                label = predict_image(trained, image, size=seen, views=views, device=device)
+            except (UserError, OSError) as error:
+                faults.append(str(error))
+            except torch.OutOfMemoryError:
+                faults.append(
+                    f"{path}: {seen[0]}x{seen[1]} is too much for the memory of {device}; give --window 512x512"
+                )
+            else:
+                write_results(options.out, name, image, label, trained[0], written)
+            bar.update()
+    print(f"{options.out}: {len(images) - len(faults)} images, each as {', '.join(written)}")
+    if faults:
+        raise UserError("\n".join([f"{len(faults)} of {len(images)} images have no result:", *faults]))
+
+
+def _size(options: argparse.Namespace, trained: Trained, own: Size) -> Size:
+    if options.own_size:
+        return own
+    return options.size or size_seen(own, trained.input_size)
+
+
+def _size_in_words(options: argparse.Namespace, trained: Trained) -> str:
+    wanted = options.size or trained.input_size
+    if options.own_size or wanted is None:
+        return "own size"
+    return f"{'' if options.size else 'as many pixels as '}{wanted[0]}x{wanted[1]}"
+
+
+def describe(path: Path) -> None:
+    """Print what a checkpoint says of itself, one line for each thing it knows."""
+    for key, value in load_trained(path, torch.device("cpu")).description.items():
+        print(f"{key}: {json.dumps(value)}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
+    with reported():
+        if options.images:
+            predict_all(options)
+        else:
+            describe(options.network)
+
+
+if __name__ == "__main__":
+    main()

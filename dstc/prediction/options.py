@@ -1,0 +1,31 @@
+"""Sizes, scales and kinds of results as they are typed on a command line; of a ValueError argparse makes its message."""
+
+from __future__ import annotations
+
+import argparse
+
+from pydantic import TypeAdapter
+
+from dstc.prediction.results import KINDS
+from dstc.prediction.trained import Size
+from dstc.sections import Crop, Scale
+
+
+def scales(text: str) -> tuple[float, ...]:
+    """`0.75,1` as (0.75, 1.0)."""
+    return tuple(TypeAdapter(Scale).validate_python(float(part)) for part in text.split(","))
+
+
+def size(text: str) -> Size:
+    """`1024x512` as (1024, 512)."""
+    width, height = TypeAdapter(Crop).validate_python([int(part) for part in text.split("x")])
+    return width, height
+
+
+def kinds(text: str) -> list[str]:
+    """`train_ids,colors` as a list; each must be one of `KINDS`."""
+    found = text.split(",")
+    unknown = sorted(set(found) - set(KINDS))
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: known are {', '.join(KINDS)}")
+    return found

@@ -1,0 +1,42 @@
+"""What a training writes down is all that a stranger needs to use the network."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from dstc.checkpoints import read_checkpoint
+from dstc.loading.loaders import Stream
+from dstc.params import check_params
+from dstc.prediction.trained import load_trained, predict_image
+from dstc.training.setting import Setting, training_record
+from tests.loading.small_domain import small_domain
+from tests.preparation.trees import raw_params
+
+
+def test_a_checkpoint_tells_its_classes_its_images_and_where_it_came_from(tmp_path: Path) -> None:
+    params = check_params(raw_params(runtime={"device": "cpu", "threads": 1}), "params.yaml")
+    target = small_domain(tmp_path / "images", 2, resize=(24, 16))
+    setting = Setting.of(params, target.classes)
+    network = setting.new_network()
+    streams = {"target": Stream(target, (tmp_path / "images",), 2, (16, 16))}
+    schedule = params.warm_up.target
+    record = training_record("warm_up_target", streams=streams, target=target, schedule=schedule, inputs={"i": "0f"})
+    setting.save(tmp_path / "a.pt", network, **record)
+
+    description, _ = read_checkpoint(tmp_path / "a.pt")
+    assert description["label_ids"] == [7, 8, 11]
+    assert description["data"] == {"target": {"images": 2, "resize": [24, 16]}}
+    assert (description["trained"], description["inputs"], description["seed"]) == ("warm_up_target", {"i": "0f"}, 0)
+    assert description["schedule"] == schedule.model_dump()
+    assert description["model"] == params.model.model_dump()
+
+    trained = load_trained(tmp_path / "a.pt", torch.device("cpu"))
+    assert (trained.classes.names, trained.input_size) == (target.class_names, (24, 16))
+    assert trained.normalization == setting.normalization
+    image = Image.open(tmp_path / "images/00.png")
+    label = predict_image([trained], image, size=image.size, device=torch.device("cpu"))
+    with torch.inference_mode():
+        logits = network.eval()(setting.normalization.apply(torch.from_numpy(np.array(image))))
+    assert np.array_equal(label, logits[0].argmax(0).numpy())
