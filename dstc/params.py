@@ -21,6 +21,8 @@ from dstc.taxonomy import KNOWN_CLASSES
 
 
 class Params(Section):
+    """All of params.yaml, one typed section for each of its own; made by `read_params` and `check_params`."""
+
     paths: Paths
     data: Data
     split: Split

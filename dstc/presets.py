@@ -39,6 +39,8 @@ PARAMS = Path("params.yaml")
 
 @dataclass(frozen=True)
 class Preset:
+    """A preset with all that it extends merged in."""
+
     about: str
     requires: dict[str, str]  # dotted key: an example of its value
     overlay: Tree

@@ -9,12 +9,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LabeledBatch:
+    """Images of one domain with their labels."""
+
     image: Tensor  # float32 (N, 3, H, W), normalized
     label: Tensor  # uint8 (N, H, W)
 
 
 @dataclass(frozen=True)
 class CoTrainingBatch:
+    """What one co-training step sees of both domains."""
+
     source: LabeledBatch
     labeled_target: LabeledBatch
     unlabeled_target: Tensor | None  # float32 (N, 3, H, W); None where every target image is labeled
