@@ -1,5 +1,8 @@
 """Stage prepare_data: find the data, read every image and label once, and write an index of each domain to data/index.
 
+    python -m stages.prepare_data
+    python -m stages.prepare_data --check      only tell what is found: images, sizes, classes, what looks wrong
+
 Where the paths are 'embedded', the built-in world is rendered to data/world first. All faults in the data are listed
 together; nothing is written then.
 """
@@ -10,12 +13,13 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
-from dstc.errors import reported
+from dstc.errors import UserError, reported
 from dstc.index import root_folders, save_index
 from dstc.params import Params, read_params
 from dstc.preparation.indexing import Domain, index_domains
 from dstc.preparation.label_rules import label_rules, task_classes
 from dstc.preparation.outputs import output_folder
+from dstc.preparation.report import class_table, remarks
 from dstc.preparation.summary import summary_table
 from dstc.preparation.world.build import build_world
 from dstc.sections import Data, Paths, Source, Target
@@ -40,6 +44,18 @@ def prepare(params: Params) -> None:
     print(summary_table(indexed.indexes), *(f"note: {note}" for note in indexed.notes), sep="\n")
 
 
+def check(params: Params) -> None:
+    """Read all of the data as `prepare` does and tell what was found, at greater length; write nothing."""
+    if params.paths.source == "embedded":
+        raise UserError(
+            "paths.source and paths.target are 'embedded', the built-in world; --check is for folders of yours"
+        )
+    indexed = index_domains(*_domains(params.paths, params.data), workers=params.runtime.workers)
+    notes = [*indexed.notes, *remarks(*indexed.indexes)]
+    print(summary_table(indexed.indexes), "", class_table(indexed.indexes), "", sep="\n")
+    print(*(f"look at: {note}" for note in notes), "No file breaks a rule; nothing was written.", sep="\n")
+
+
 def _domains(paths: Paths, data: Data) -> tuple[Domain, Domain, Domain]:
     source = _domain(data, data.source, name="source", parameter="paths.source", split="train", labels_required=True,
                      folders=root_folders(paths.source, "gta5"), held_out=data.source.held_out)  # fmt: skip
@@ -58,9 +74,13 @@ def _domain(data: Data, section: Source | Target, **rest: Any) -> Domain:
 
 
 def main() -> None:
-    argparse.ArgumentParser("python -m stages.prepare_data", description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(
+        "python -m stages.prepare_data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="tell what is found, write nothing")
+    options = parser.parse_args()
     with reported():
-        prepare(read_params())
+        (check if options.check else prepare)(read_params())
 
 
 if __name__ == "__main__":

@@ -34,22 +34,25 @@ def _sizes(index: DomainIndex, shown: int = 3) -> str:
     return ", ".join(listed) + (f" and {len(counts) - shown} more" if len(counts) > shown else "")
 
 
-def _pixels(index: DomainIndex) -> np.ndarray:
+def pixels_of(index: DomainIndex) -> np.ndarray:
     """Labeled pixels of each class, int64 (K,)."""
     counts = [entry.pixels for entry in index.entries if entry.pixels is not None]
     return np.sum(counts, axis=0) if counts else np.zeros(len(index.class_names), dtype=np.int64)
 
 
 def _rarest(index: DomainIndex, shown: int = 5) -> str:
-    pixels = _pixels(index)
+    pixels = pixels_of(index)
     order = [train_id for train_id in np.argsort(pixels, kind="stable") if pixels[train_id] > 0]
-    return ", ".join(f"{index.class_names[i]} {_percent(pixels[i] / pixels.sum())}" for i in order[:shown]) or "none"
+    return (
+        ", ".join(f"{index.class_names[i]} {share_in_words(pixels[i] / pixels.sum())}" for i in order[:shown]) or "none"
+    )
 
 
-def _percent(share: float) -> str:
+def share_in_words(share: float) -> str:
+    """A fraction in percent, with two digits where it is small."""
     return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
 
 
 def _absent(index: DomainIndex) -> list[str]:
-    names = [name for name, count in zip(index.class_names, _pixels(index), strict=True) if count == 0]
+    names = [name for name, count in zip(index.class_names, pixels_of(index), strict=True) if count == 0]
     return [f"{index.domain} has no pixel of: {', '.join(names)}"] if names else []

@@ -130,6 +130,28 @@ def test_a_folder_without_permission_is_told(project: Path, capsys: pytest.Captu
     assert "data/world: cannot be written (Permission denied)" in capsys.readouterr().err
 
 
+def test_a_check_tells_what_is_found_and_writes_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["prepare_data", "--check"])
+    run(project)
+    out = capsys.readouterr().out
+    assert "target_train  4       4" in out
+    assert "\nroad           50 % in 4  -             -\n" in out
+    assert "look at: target_train: 4 labels hold one class alone: leftImg8bit/train/aachen/" in out
+    assert out.endswith("No file breaks a rule; nothing was written.\n")
+    assert not (project / "data").exists()
+
+
+def test_a_check_of_the_embedded_world_is_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["prepare_data", "--check"])
+    with pytest.raises(SystemExit):
+        run(project, paths={"source": "embedded", "target": "embedded"})
+    assert "--check is for folders of yours" in capsys.readouterr().err
+
+
 def test_help_prints_what_the_stage_does() -> None:
     command = [sys.executable, "-m", "stages.prepare_data", "--help"]
     shown = subprocess.run(command, cwd=trees.PROJECT, capture_output=True, text=True, check=True).stdout
