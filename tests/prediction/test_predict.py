@@ -1,8 +1,6 @@
 """The command as a user types it, on small networks whose weights are random."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -264,9 +262,3 @@ def test_an_image_is_seen_with_as_many_pixels_as_in_training(
     own: tuple[int, int], trained: tuple[int, int] | None, seen: tuple[int, int]
 ) -> None:
     assert size_seen(own, trained) == seen
-
-
-def test_help_shows_the_commands() -> None:
-    command = [sys.executable, "-m", "dstc.predict", "--help"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]).stdout
-    assert "python -m dstc.predict data/co_train/source_biased.pt photos/" in shown
