@@ -15,6 +15,7 @@ from pydantic import ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from dstc.backbones import BACKBONES, IMAGENET, Backbone
 from dstc.errors import UserError, nearest
 from dstc.sections import CoTrain, Data, Evaluate, Model, Optim, Own, Paths, Runtime, Section, Seed, Split, WarmUps
 from dstc.taxonomy import KNOWN_CLASSES
@@ -36,7 +37,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
-        problems = [*_class_problems(self), *_weight_problems(self), *_path_problems(self)]
+        problems = [*_class_problems(self), *_model_problems(self), *_path_problems(self)]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -75,15 +76,43 @@ def _own_class_problems(own: Own, known_layouts: Sequence[str]) -> list[str]:
     return problems + ([f"data.own.labels must have an entry for each class; missing: {missing}"] if missing else [])
 
 
-def _weight_problems(params: Params) -> list[str]:
-    model = params.model
-    if model.backbone == "narrow_resnet" and model.initial_weights == "imagenet":
-        return ["model.initial_weights 'imagenet': there are none for 'narrow_resnet'; use 'none' or a file"]
-    if model.initial_weights == "imagenet" and model.normalization != "imagenet_rgb":
-        return ["model.initial_weights 'imagenet' are torchvision's, made for model.normalization 'imagenet_rgb'"]
-    if model.initial_weights == "imagenet" and "resnet" in model.backbone and model.stride_on != "second_conv":
-        return ["model.initial_weights 'imagenet' are torchvision's, made for model.stride_on 'second_conv'"]
+def _model_problems(params: Params) -> list[str]:
+    model, backbone = params.model, BACKBONES.get(params.model.backbone)
+    if backbone is None:
+        return [
+            f"model.backbone: must be one of {', '.join(BACKBONES)}, not '{model.backbone}'"
+            f"{nearest(model.backbone, BACKBONES)}"
+        ]
+    return [*_imagenet_problems(model, backbone), *_crop_problems(params)]
+
+
+def _imagenet_problems(model: Model, backbone: Backbone) -> list[str]:
+    """What is wrong with weights by name; those in a file are judged when it is read (dstc/models/weights.py)."""
+    name = f"model.initial_weights '{model.initial_weights}'"
+    if model.initial_weights not in IMAGENET:
+        return []
+    if not backbone.on_imagenet:
+        return [f"{name}: there are none for '{model.backbone}'; use 'none' or a file"]
+    if model.normalization != "imagenet_rgb":
+        return [f"{name} are torchvision's, made for model.normalization 'imagenet_rgb', not '{model.normalization}'"]
+    if backbone.bottlenecks and model.stride_on != "second_conv":
+        return [f"{name} are torchvision's, made for model.stride_on 'second_conv', not '{model.stride_on}'"]
     return []
+
+
+def _crop_problems(params: Params) -> list[str]:
+    least = 2 * params.model.output_stride  # of features of a single pixel BatchNorm can take no statistics
+    trainings = {
+        "warm_up.source": params.warm_up.source,
+        "warm_up.target": params.warm_up.target,
+        "co_train": params.co_train,
+    }
+    return [
+        f"{name}.crop: sides must be at least {least} at model.output_stride {params.model.output_stride}, "
+        f"not {training.crop}"
+        for name, training in trainings.items()
+        if min(training.crop) < least
+    ]
 
 
 def _path_problems(params: Params) -> list[str]:

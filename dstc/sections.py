@@ -11,8 +11,6 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Rate = Annotated[float, Field(gt=0, le=10)]
 WidthHeight = Annotated[list[Count], Field(min_length=2, max_length=2)]
 Scale = Annotated[float, Field(ge=0.1, le=10)]
-# Below 16 pixels the features at an eighth of the size are a single pixel, of which BatchNorm can take no statistics.
-Crop = Annotated[list[Annotated[int, Field(ge=16)]], Field(min_length=2, max_length=2)]
 
 
 class Section(BaseModel):
@@ -67,7 +65,8 @@ class Split(Section):
 
 
 class Model(Section):
-    backbone: Literal["resnet101", "resnet50", "mobilenet_v2", "narrow_resnet"]
+    backbone: str  # one of dstc/backbones.py, which params.py checks
+    output_stride: Literal[8, 16]
     initial_weights: str
     stride_on: Literal["first_conv", "second_conv"]
     normalization: Literal["caffe_bgr", "imagenet_rgb"]
@@ -90,7 +89,7 @@ class Training(Section):
     iterations: Count
     schedule_iterations: Count
     learning_rate: Rate
-    crop: Crop
+    crop: WidthHeight
     validate_every: Count
 
     @model_validator(mode="after")

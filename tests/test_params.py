@@ -55,7 +55,16 @@ def refusal(**sections: dict[str, Any]) -> str:
         ({"data": {"target.layout": "csv"}}, "data.own.labels must say which label ids or colors mean which class"),
         ({"data": {"own.labels": {"rode": [1]}}}, "data.own.labels.rode: not a class of data.classes 'cityscapes_19'"),
         ({"data": {"classes": "own"}}, "data.classes is 'own', but layout 'gta5' has Cityscapes classes"),
+        ({"model": {"backbone": "resnet11"}}, "model.backbone: must be one of resnet101, resnet50, mobilenet_v2, "),
+        ({"model": {"backbone": "resnet11"}}, "not 'resnet11'; did you mean 'resnet101'?"),
+        ({"model": {"output_stride": 32}}, "model.output_stride: must be 8 or 16, not 32"),
+        (
+            {"model": {"output_stride": 16}, "co_train": {"crop": [128, 31]}},
+            "co_train.crop: sides must be at least 32 at model.output_stride 16, not [128, 31]",
+        ),
+        ({"warm_up": {"target.crop": [15, 16]}}, "warm_up.target.crop: sides must be at least 16"),
         ({"model": {"initial_weights": "imagenet"}}, "there are none for 'narrow_resnet'"),
+        ({"model": {"initial_weights": "imagenet_v2"}}, "there are none for 'narrow_resnet'"),
         (
             {"model": {"initial_weights": "imagenet", "backbone": "resnet50", "normalization": "caffe_bgr"}},
             "made for model.normalization 'imagenet_rgb'",

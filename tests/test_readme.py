@@ -5,6 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
+from torchvision.models import resnet152
+
+from dstc import params
+from dstc.backbones import BACKBONES, Backbone
+from dstc.models import deeplab_v2
+from tests.preparation.trees import raw_params
 
 README = Path(__file__).parent.parent / "README.md"
 ROW = re.compile(r"^\| ([^|]+) \| `(dstc/method/\w+\.py)` \| (.+) \|$", re.MULTILINE)
@@ -47,3 +54,17 @@ def test_the_two_commands_of_the_first_screen_are_targets_of_the_makefile() -> N
 def test_the_files_that_readme_names_exist() -> None:
     for path in re.findall(r"`((?:dstc|stages|tests|splits|requirements)/[\w./]+\w)`", README.read_text()):
         assert (README.parent / path).exists(), path
+
+
+def test_the_entry_that_readme_shows_is_all_that_a_backbone_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = re.search(r'^"(resnet152)": (Backbone\(.+\)),$', README.read_text(), re.MULTILINE)
+    assert shown
+    entry = eval(shown[2], {"Backbone": Backbone})
+    for module in (params, deeplab_v2):
+        monkeypatch.setattr(module, "BACKBONES", {**BACKBONES, shown[1]: entry})
+    model = {"backbone": "resnet152", "initial_weights": "imagenet", "stride_on": "second_conv"}
+    params.check_params(raw_params(model=model), "params.yaml")
+    with torch.device("meta"):
+        own = deeplab_v2.build_backbone("resnet152", stride_on="second_conv", output_stride=16)
+        names = [name for name in resnet152().state_dict() if not name.startswith("fc.")]
+    assert list(own.state_dict()) == names

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from importlib import import_module
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dstc.models.backbones import BACKBONES, OUTPUT_STRIDE
+from dstc.backbones import BACKBONES
 from dstc.runtime import autocast
 
 ATROUS_RATES = (6, 12, 18, 24)
@@ -34,6 +35,7 @@ class DeepLabV2(nn.Module):
         super().__init__()
         self.precision = precision
         self.backbone = backbone
+        self.output_stride = int(backbone.output_stride)  # type: ignore[arg-type]
         self.classifier = nn.ModuleList(
             nn.Conv2d(backbone.out_channels, num_classes, kernel_size=3, padding=rate, dilation=rate)  # type: ignore[arg-type]
             for rate in ATROUS_RATES
@@ -62,7 +64,7 @@ class DeepLabV2(nn.Module):
         return self
 
     def low_resolution_logits(self, image: Tensor) -> Tensor:
-        """(N, 3, H, W) float32, normalized, to (N, K, ceil(H/8), ceil(W/8))."""
+        """(N, 3, H, W) float32, normalized, to (N, K, h, w), each side divided by the output stride and rounded up."""
         features = self.backbone(image)
         first, *others = self.classifier
         total = _atrous(first, features)
@@ -75,7 +77,7 @@ class DeepLabV2(nn.Module):
         height, width = image.shape[-2:]
         with autocast(image.device, self.precision):
             logits = self.low_resolution_logits(image)
-        return upsample_logits(logits.float())[..., :height, :width]
+        return upsample_logits(logits.float(), self.output_stride)[..., :height, :width]
 
 
 def _atrous(conv: nn.Module, features: Tensor) -> Tensor:
@@ -95,10 +97,20 @@ def _atrous(conv: nn.Module, features: Tensor) -> Tensor:
     return F.conv2d(features, kernel, conv.bias, padding=padding, dilation=rate)
 
 
-def upsample_logits(logits: Tensor) -> Tensor:
+def upsample_logits(logits: Tensor, output_stride: int) -> Tensor:
     """Bilinear, by the output stride. A side of the image that is no multiple of it gives larger logits, to be cut off:
     stretching them to fit instead would shift every pixel a little."""
-    return F.interpolate(logits, scale_factor=OUTPUT_STRIDE, mode="bilinear", align_corners=False)
+    return F.interpolate(logits, scale_factor=output_stride, mode="bilinear", align_corners=False)
+
+
+def build_backbone(name: str, *, stride_on: str, output_stride: int) -> nn.Module:
+    """The backbone of an entry of dstc/backbones.py, with random weights."""
+    entry = BACKBONES[name]
+    module, build = entry.build.split(":")
+    form: dict[str, Any] = {"output_stride": output_stride}
+    if entry.bottlenecks:
+        form["stride_on"] = stride_on
+    return getattr(import_module(module), build)(**entry.options, **form)
 
 
 def build_network(
@@ -106,6 +118,7 @@ def build_network(
     num_classes: int,
     *,
     stride_on: str,
+    output_stride: int,
     batch_norm_affine: str,
     batch_norm_statistics: str,
     precision: str,
@@ -115,7 +128,7 @@ def build_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return DeepLabV2(
-            BACKBONES[backbone](stride_on),
+            build_backbone(backbone, stride_on=stride_on, output_stride=output_stride),
             num_classes,
             batch_norm_affine=batch_norm_affine,
             batch_norm_statistics=batch_norm_statistics,

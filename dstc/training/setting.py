@@ -80,6 +80,7 @@ class Setting:
             self.model.backbone,
             len(self.classes),
             stride_on=self.model.stride_on,
+            output_stride=self.model.output_stride,
             batch_norm_affine=self.model.batch_norm_affine,
             batch_norm_statistics=self.model.batch_norm_statistics,
             precision=self.model.precision,

@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dstc.models.backbones import ResNet
 from dstc.models.deeplab_v2 import DeepLabV2
+from dstc.models.resnet import ResNet
 from dstc.taxonomy import IGNORE
 
 VARIANTS = (

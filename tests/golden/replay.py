@@ -46,6 +46,7 @@ def tiny_network(recorded_as: str) -> DeepLabV2:
         "narrow_resnet",
         NUM_CLASSES,
         stride_on="first_conv",
+        output_stride=8,
         batch_norm_affine="frozen",
         batch_norm_statistics="batch",
         precision="fp32",

@@ -1,11 +1,14 @@
 """A network small enough for tests."""
 
+from typing import Any
+
 from dstc.models.deeplab_v2 import DeepLabV2, build_network
 
 
-def small_network(seed: int = 0, **changes: str) -> DeepLabV2:
+def small_network(seed: int = 0, **changes: Any) -> DeepLabV2:
     known = {
         "stride_on": "first_conv",
+        "output_stride": 8,
         "batch_norm_affine": "trained",
         "batch_norm_statistics": "batch",
         "precision": "fp32",

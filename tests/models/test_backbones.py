@@ -1,14 +1,19 @@
 import os
+from typing import TypeVar
 
 import pytest
 import torch
 from torch import nn
-from torchvision.models import mobilenet_v2
+from torchvision.models import get_model_weights, mobilenet_v2
 from torchvision.models.resnet import Bottleneck
 from torchvision.models.resnet import ResNet as TorchvisionResNet
 
-from dstc.models.backbones import BACKBONES, OUTPUT_STRIDE, MobileNetV2, ResNet
+from dstc.backbones import BACKBONES, IMAGENET
+from dstc.models.deeplab_v2 import build_backbone
+from dstc.models.mobilenet_v2 import MobileNetV2
+from dstc.models.resnet import ResNet
 
+Network = TypeVar("Network", bound=nn.Module)
 SIZES = [(64, 64), (65, 97), (7, 1)]
 
 
@@ -16,7 +21,7 @@ def image(height: int, width: int, count: int = 1) -> torch.Tensor:
     return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
-def settle_statistics(network: nn.Module) -> nn.Module:
+def settle_statistics(network: Network) -> Network:
     """Statistics and scales other than the 0 and 1 they start with, so that a mix-up of layers shows; eval mode."""
     generator = torch.Generator().manual_seed(1)
     for module in network.modules():
@@ -27,34 +32,45 @@ def settle_statistics(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
+@pytest.mark.parametrize("stride", [8, 16])
 @pytest.mark.parametrize("name", BACKBONES)
-def test_features_are_an_eighth_of_the_image_rounded_up(name: str) -> None:
+def test_every_entry_builds_features_of_the_image_divided_by_the_output_stride_and_rounded_up(
+    name: str, stride: int
+) -> None:
     with torch.device("meta"):  # shapes without arithmetic
-        backbone = BACKBONES[name]("first_conv").eval()
+        backbone = build_backbone(name, stride_on="first_conv", output_stride=stride).eval()
+        assert backbone.output_stride == stride
         for height, width in SIZES:
             features = backbone(torch.empty(2, 3, height, width))
-            assert features.shape == (2, backbone.out_channels, -(-height // 8), -(-width // 8))
-    assert OUTPUT_STRIDE == 8
+            assert features.shape == (2, backbone.out_channels, -(-height // stride), -(-width // stride))
+
+
+@pytest.mark.parametrize("name", [name for name, backbone in BACKBONES.items() if backbone.on_imagenet])
+def test_torchvision_has_the_weights_that_an_entry_promises(name: str) -> None:
+    for version in IMAGENET.values():
+        assert get_model_weights(name)[version].url.startswith("https://")
 
 
 def test_resnet_101_has_torchvisions_names_shapes_and_order() -> None:
     with torch.device("meta"):
-        ours = BACKBONES["resnet101"]("second_conv").state_dict()
+        ours = build_backbone("resnet101", stride_on="second_conv", output_stride=8).state_dict()
         theirs = TorchvisionResNet(Bottleneck, [3, 4, 23, 3]).state_dict()
     expected = {name: value.shape for name, value in theirs.items() if not name.startswith("fc.")}
     assert {name: value.shape for name, value in ours.items()} == expected
     assert list(ours) == list(expected)
 
 
+@pytest.mark.parametrize(("output_stride", "dilations"), [(8, (1, 1, 2, 4)), (16, (1, 1, 1, 2))])
 @pytest.mark.parametrize(("stride_on", "strides"), [("first_conv", [2, 1]), ("second_conv", [1, 2])])
-def test_the_stride_of_layer2_is_where_it_is_asked_for_and_layers_3_and_4_are_dilated(
-    stride_on: str, strides: list[int]
+def test_strides_are_where_they_are_asked_for_and_the_layers_after_them_are_dilated(
+    stride_on: str, strides: list[int], output_stride: int, dilations: tuple[int, ...]
 ) -> None:
     with torch.device("meta"):
-        network = BACKBONES["resnet50"](stride_on)
-    for number, dilation in ((1, 1), (2, 1), (3, 2), (4, 4)):
+        network = build_backbone("resnet50", stride_on=stride_on, output_stride=output_stride)
+    strided_layers = (2,) if output_stride == 8 else (2, 3)
+    for number, dilation in enumerate(dilations, start=1):
         for position, block in enumerate(network.get_submodule(f"layer{number}")):
-            is_strided = number == 2 and position == 0
+            is_strided = number in strided_layers and position == 0
             assert [block.conv1.stride[0], block.conv2.stride[0]] == (strides if is_strided else [1, 1])
             assert block.conv2.dilation == block.conv2.padding == (dilation, dilation)
 
@@ -67,14 +83,18 @@ def test_the_same_weights_give_other_features_with_the_stride_elsewhere() -> Non
     assert (features[0] - features[1]).abs().max() > 0.1 * features[0].abs().max()
 
 
+@pytest.mark.parametrize(("output_stride", "dilations"), [(8, {"layer3": 2, "layer4": 4}), (16, {"layer4": 2})])
 @torch.no_grad()
-def test_with_the_stride_on_the_3x3_features_are_those_of_torchvisions_dilated_resnet_but_for_two_blocks() -> None:
-    ours = settle_statistics(ResNet((1, 2, 1, 2), stem=64, stride_on="second_conv"))
-    theirs = TorchvisionResNet(Bottleneck, [1, 2, 1, 2], replace_stride_with_dilation=[False, True, True])
+def test_with_the_stride_on_the_3x3_features_are_those_of_torchvisions_dilated_resnet_but_for_its_first_blocks(
+    output_stride: int, dilations: dict[str, int]
+) -> None:
+    ours = settle_statistics(ResNet((1, 2, 1, 2), stride_on="second_conv", output_stride=output_stride))
+    dilated = [layer in dilations for layer in ("layer2", "layer3", "layer4")]
+    theirs = TorchvisionResNet(Bottleneck, [1, 2, 1, 2], replace_stride_with_dilation=dilated)
     theirs.load_state_dict(ours.state_dict() | {k: v for k, v in theirs.state_dict().items() if k.startswith("fc.")})
     theirs.eval()
-    for layer, dilation in ((theirs.layer3, 2), (theirs.layer4, 4)):
-        first = layer[0].conv2
+    for layer, dilation in dilations.items():
+        first = theirs.get_submodule(layer)[0].conv2
         assert first.dilation == (dilation // 2, dilation // 2)  # the deviation that the class names
         first.dilation = first.padding = (dilation, dilation)
     theirs.avgpool, theirs.fc = nn.Identity(), nn.Identity()
@@ -83,21 +103,25 @@ def test_with_the_stride_on_the_3x3_features_are_those_of_torchvisions_dilated_r
         torch.testing.assert_close(theirs(image(*size)), features.flatten(1), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("output_stride", [8, 16])
 @torch.no_grad()
-def test_dilated_mobilenet_features_hold_torchvisions_plain_ones_at_every_fourth_position() -> None:
+def test_dilated_mobilenet_features_hold_torchvisions_plain_ones(output_stride: int) -> None:
     """Dilation instead of a stride computes the strided features at more positions, and the same at the old ones."""
-    assert_holds_plain_features(settle_statistics(MobileNetV2()))
+    assert_holds_plain_features(settle_statistics(MobileNetV2(output_stride=output_stride)))
 
 
-def assert_holds_plain_features(ours: nn.Module) -> None:
+def assert_holds_plain_features(ours: MobileNetV2) -> None:
+    stride, every = ours.output_stride, 32 // ours.output_stride
     plain = mobilenet_v2(weights=None).features
     plain.load_state_dict(ours.features.state_dict())
     plain.eval()
     for height, width in ((64, 96), (65, 97), (50, 71)):
         sparse = plain[:18](image(height, width))
         dense = ours(image(height, width))
-        assert dense.shape[-2:] == (-(-height // 8), -(-width // 8))
-        torch.testing.assert_close(dense[..., ::4, ::4], sparse, rtol=1e-4, atol=1e-4 * float(sparse.abs().max()))
+        assert dense.shape[-2:] == (-(-height // stride), -(-width // stride))
+        torch.testing.assert_close(
+            dense[..., ::every, ::every], sparse, rtol=1e-4, atol=1e-4 * float(sparse.abs().max())
+        )
 
 
 @torch.no_grad()
@@ -112,7 +136,7 @@ def test_real_mobilenet_features_load_strictly_and_mean_what_they_meant() -> Non
 
 def test_every_backbone_has_a_gradient_in_all_that_it_trains() -> None:
     for name in ("mobilenet_v2", "narrow_resnet"):
-        backbone = BACKBONES[name]("first_conv").train()
+        backbone = build_backbone(name, stride_on="first_conv", output_stride=8).train()
         backbone(image(32, 32, count=2)).square().mean().backward()
         for key, parameter in backbone.named_parameters():
             assert (parameter.grad is not None) == parameter.requires_grad, key

@@ -22,9 +22,10 @@ def statistics_of(network: nn.Module) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 97), (33, 41), (9, 17)])
 @pytest.mark.parametrize("backbone", ["narrow_resnet", "mobilenet_v2"])
+@pytest.mark.parametrize("output_stride", [8, 16])
 @torch.no_grad()
-def test_logits_have_the_images_size_whatever_it_is(backbone: str, size: tuple[int, int]) -> None:
-    logits = small_network(backbone=backbone).eval()(image(*size))
+def test_logits_have_the_images_size_whatever_it_is(backbone: str, output_stride: int, size: tuple[int, int]) -> None:
+    logits = small_network(backbone=backbone, output_stride=output_stride).eval()(image(*size))
     assert logits.shape == (2, 5, *size)
     assert logits.dtype == torch.float32
 
@@ -42,18 +43,22 @@ def test_the_outputs_of_four_atrous_classifiers_are_summed() -> None:
 
 
 @torch.no_grad()
-def test_upsampling_to_a_multiple_of_eight_is_bilinear_to_the_images_size() -> None:
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_upsampling_to_a_multiple_of_the_output_stride_is_bilinear_to_the_images_size(output_stride: int) -> None:
     low = torch.randn(1, 5, 6, 9, generator=torch.Generator().manual_seed(0))
-    expected = F.interpolate(low, size=(48, 72), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(upsample_logits(low), expected)
+    size = (6 * output_stride, 9 * output_stride)
+    expected = F.interpolate(low, size=size, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(upsample_logits(low, output_stride), expected)
 
 
+@pytest.mark.parametrize("output_stride", [8, 16])
 @torch.no_grad()
-def test_an_odd_image_keeps_its_pixels_where_they_are() -> None:
-    """Enlarged by zeros to a multiple of eight, the low-resolution logits are cut, not stretched."""
-    network = small_network().eval()
+def test_an_odd_image_keeps_its_pixels_where_they_are(output_stride: int) -> None:
+    """Enlarged to a multiple of the output stride, the low-resolution logits are cut, not stretched."""
+    network = small_network(output_stride=output_stride).eval()
     logits, low = network(image(61, 59)), network.low_resolution_logits(image(61, 59))
-    assert torch.equal(logits, upsample_logits(low)[..., :61, :59])
+    assert low.shape[-2:] == (-(-61 // output_stride), -(-59 // output_stride))
+    assert torch.equal(logits, upsample_logits(low, output_stride)[..., :61, :59])
 
 
 @pytest.mark.parametrize(("affine", "trained"), [("frozen", False), ("trained", True)])
@@ -135,6 +140,7 @@ def test_the_papers_network_has_43_9_million_parameters() -> None:
             "resnet101",
             19,
             stride_on="first_conv",
+            output_stride=8,
             batch_norm_affine="frozen",
             batch_norm_statistics="batch",
             precision="fp32",

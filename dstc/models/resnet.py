@@ -1,0 +1,65 @@
+"""The ResNets: torchvision's bottlenecks with dilation in place of the last strides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torchvision.models.resnet import Bottleneck
+
+# (strides, dilations) of layer1..layer4 by output stride; the stem has brought the image to a quarter before.
+_LAYERS = {8: ((1, 2, 1, 1), (1, 1, 2, 4)), 16: ((1, 2, 2, 1), (1, 1, 1, 2))}
+
+
+class ResNet(nn.Module):
+    """A dilated ResNet out of torchvision's bottlenecks, with torchvision's state-dict names (conv1, bn1, layer1..layer4).
+
+    `stride_on` says where a strided bottleneck has its stride: "first_conv", on the first 1x1 convolution (the Caffe form,
+    which the DeepLab init file and the released code have), or "second_conv", on the 3x3 (torchvision's form). Weights
+    made for one load into the other without an error and are wrong.
+
+    Deviation: torchvision's own dilated ResNet leaves the first block of a dilated layer at the previous dilation; here,
+    as in the released code, every block of layer3 has dilation 2 and every block of layer4 dilation 4 (at output stride
+    16, every block of layer4 dilation 2).
+    """
+
+    def __init__(self, blocks: Sequence[int], *, stem: int = 64, stride_on: str, output_stride: int = 8) -> None:
+        super().__init__()
+        self.output_stride = output_stride
+        self.conv1 = nn.Conv2d(3, stem, kernel_size=7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        channels = stem
+        strides, dilations = _LAYERS[output_stride]
+        widths = (stem, 2 * stem, 4 * stem, 8 * stem)
+        for number, (count, width, stride, dilation) in enumerate(
+            zip(blocks, widths, strides, dilations, strict=True), start=1
+        ):
+            layer = _layer(channels, width, count, stride=stride, dilation=dilation, stride_on=stride_on)
+            self.add_module(f"layer{number}", layer)
+            channels = width * Bottleneck.expansion
+        self.out_channels = channels
+        _initialize(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 3, H, W) float32 to (N, out_channels, ceil(H/output_stride), ceil(W/output_stride))."""
+        features = self.maxpool(self.relu(self.bn1(self.conv1(image))))
+        for number in range(1, 5):
+            features = self.get_submodule(f"layer{number}")(features)
+        return features
+
+
+def _layer(channels: int, width: int, count: int, *, stride: int, dilation: int, stride_on: str) -> nn.Sequential:
+    out = width * Bottleneck.expansion
+    shortcut = nn.Sequential(nn.Conv2d(channels, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out))
+    first = Bottleneck(channels, width, stride=stride, downsample=shortcut, dilation=dilation)
+    if stride_on == "first_conv":
+        first.conv1.stride, first.conv2.stride = (stride, stride), (1, 1)
+    return nn.Sequential(first, *(Bottleneck(out, width, dilation=dilation) for _ in range(count - 1)))
+
+
+def _initialize(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
