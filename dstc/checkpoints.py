@@ -40,7 +40,7 @@ def read_tensors(path: Path) -> Any:
         raise UserError(f"{path}: cannot be read as weights ({reason}); is it truncated?") from None
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+def read_described(path: Path) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
     """The description and the weights that `save_network` wrote."""
     content = read_tensors(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -48,15 +48,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
     return content["description"], content["state"]
 
 
-def load_network(path: Path, network: nn.Module) -> dict[str, Any]:
-    """Fill `network` from a file that `save_network` wrote and return its description."""
-    description, state = read_checkpoint(path)
-    load_strictly(network, state, path)
-    return description
-
-
-def load_strictly(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """load_state_dict that names the file, the first keys that differ, and the shapes that do not fit."""
+def load_strictly(network: nn.Module, state: Mapping[str, Tensor], complaint: str) -> None:
+    """load_state_dict whose error is `complaint` with the first keys that differ and the shapes that do not fit."""
     own = network.state_dict()
     missing, foreign = [k for k in own if k not in state], [k for k in state if k not in own]
     shapes = [
@@ -70,5 +63,5 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], path: Path) -
             f"{len(foreign)} keys are foreign (such as {foreign[0]})" if foreign else "",
             f"{len(shapes)} shapes differ ({shapes[0]})" if shapes else "",
         ]
-        raise UserError(f"{path}: does not fit this network: " + "; ".join(part for part in parts if part))
+        raise UserError(f"{complaint}: " + "; ".join(part for part in parts if part))
     network.load_state_dict(dict(state))

@@ -162,7 +162,7 @@ class Evaluate(Section):
     picture_names: list[str]
     flip: bool
     scales: Annotated[list[Scale], Field(min_length=1)]
-    window: Crop | None
+    window: Annotated[list[Annotated[int, Field(ge=16)]], Field(min_length=2, max_length=2)] | None
 
 
 class Runtime(Section):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dstc.checkpoints import load_strictly, read_checkpoint
+from dstc.checkpoints import load_strictly, read_described
 from dstc.errors import UserError
 from dstc.evaluation.inference import ONE_VIEW, Views, average, class_scores, predict
 from dstc.loading.normalization import Normalization
@@ -41,7 +41,7 @@ class Trained:
 
 def load_trained(path: Path, device: torch.device) -> Trained:
     """Read a checkpoint of this project; raise UserError where it is none."""
-    description, state = read_checkpoint(path)
+    description, state = read_described(path)
     missing = [key for key in ("normalization", "input_size", "label_ids") if key not in description]
     if missing:
         raise UserError(f"{path}: was written before checkpoints told {', '.join(missing)}; train it anew")
@@ -50,12 +50,13 @@ def load_trained(path: Path, device: torch.device) -> Trained:
         model["backbone"],
         len(description["classes"]),
         stride_on=model["stride_on"],
+        output_stride=model.get("output_stride", 8),
         batch_norm_affine=model["batch_norm_affine"],
         batch_norm_statistics=model["batch_norm_statistics"],
         precision=model["precision"],
         seed=0,  # every weight is about to be replaced
     )
-    load_strictly(network, state, path)
+    load_strictly(network, state, f"{path}: does not fit the network that it says it is of")
     ids = description["label_ids"]
     return Trained(
         path,

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from dstc.checkpoints import load_network, save_network
+from dstc.checkpoints import save_network
 from dstc.errors import UserError
 from dstc.index import DomainIndex
 from dstc.loading.loaders import Crops, Stream
 from dstc.loading.normalization import NORMALIZATIONS, Normalization
 from dstc.method.batches import LabeledBatch
 from dstc.models.deeplab_v2 import DeepLabV2, build_network
-from dstc.models.initial_weights import load_initial_weights
+from dstc.models.weights import FORM, Form, Weights, load_initial_weights, read_checkpoint
 from dstc.params import Params
 from dstc.randomness import stream_seed
 from dstc.runtime import choose_device, set_up
@@ -48,31 +48,34 @@ class Setting:
     def normalization(self) -> Normalization:
         return NORMALIZATIONS[self.model.normalization]
 
+    @property
+    def form(self) -> Form:
+        """What this setting's networks and their weights must agree in."""
+        return self.model.model_dump(include=set(FORM))
+
+    def suited_to(self, weights: Weights) -> Setting:
+        """This setting with the form of network and the preprocessing that the weights are made for."""
+        return replace(self, model=self.model.model_copy(update=dict(weights.made_for)))
+
     def new_network(self) -> DeepLabV2:
         """A network before any warm-up: random, or with `model.initial_weights`."""
         network = self._bare_network()
-        load_initial_weights(
-            network,
-            self.model.initial_weights,
-            backbone=self.model.backbone,
-            stride_on=self.model.stride_on,
-            normalization=self.model.normalization,
-        )
+        load_initial_weights(network, self.model.initial_weights, self.form)
         return network.to(self.device)
 
     def trained_network(self, path: Path) -> DeepLabV2:
-        """A network that `save` wrote; refused if it was trained with other classes or another model."""
-        network = self._bare_network()
-        described = load_network(path, network)
-        if tuple(described["classes"]) != self.classes.names:
+        """A network from a checkpoint; refused if it was trained for other classes or in another form."""
+        return self.network_with(read_checkpoint(path))
+
+    def network_with(self, weights: Weights) -> DeepLabV2:
+        """A network with the weights of a checkpoint; refused if it was trained for other classes or in another form."""
+        if weights.classes != self.classes.names:
             raise UserError(
-                f"{path}: was trained for the classes {described['classes']}, not {list(self.classes.names)}"
+                f"{weights.origin}: was trained for the classes {list(weights.classes or ())}, "
+                f"not {list(self.classes.names)}"
             )
-        for key in ("backbone", "stride_on", "normalization"):
-            if described["model"][key] != getattr(self.model, key):
-                raise UserError(
-                    f"{path}: was trained with model.{key} '{described['model'][key]}', not '{getattr(self.model, key)}'"
-                )
+        network = self._bare_network()
+        weights.fill(network, self.form)
         return network.to(self.device)
 
     def _bare_network(self) -> DeepLabV2:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dstc.checkpoints import read_checkpoint, save_network
+from dstc.checkpoints import read_described, save_network
 from dstc.evaluation.inference import Views, average, class_scores
 from dstc.evaluation.protocols import evaluate
 from dstc.loading.loaders import ValidationImages
@@ -234,7 +234,7 @@ def test_mistakes_are_told_in_one_line(
     write_network(here / "other.pt", classes=["road", "rail", "sky", "car", "bush"])
     write_network(here / "colors.pt", label_ids=None)
     write_photo(here / "same/one.jpg", 8, 8)
-    description, state = read_checkpoint(here / "a.pt")
+    description, state = read_described(here / "a.pt")
     del description["input_size"]
     torch.save({"format": "dstc network 1", "description": description, "state": state}, here / "old.pt")
     assert message in refusal(capsys, *arguments)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dstc.checkpoints import read_checkpoint
+from dstc.checkpoints import read_described
 from dstc.loading.loaders import Stream
 from dstc.params import check_params
 from dstc.prediction.trained import load_trained, predict_image
@@ -25,7 +25,7 @@ def test_a_checkpoint_tells_its_classes_its_images_and_where_it_came_from(tmp_pa
     record = training_record("warm_up_target", streams=streams, target=target, schedule=schedule, inputs={"i": "0f"})
     setting.save(tmp_path / "a.pt", network, **record)
 
-    description, _ = read_checkpoint(tmp_path / "a.pt")
+    description, _ = read_described(tmp_path / "a.pt")
     assert description["label_ids"] == [7, 8, 11]
     assert description["data"] == {"target": {"images": 2, "resize": [24, 16]}}
     assert (description["trained"], description["inputs"], description["seed"]) == ("warm_up_target", {"i": "0f"}, 0)

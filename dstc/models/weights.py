@@ -1,0 +1,146 @@
+"""Weights from files or from torchvision: what kind they are, and the form of network and preprocessing they are made for.
+
+Some of these load into a network of another form without an error and are wrong there, so that is refused here:
+
+| kind | told by | stride_on | normalization | output_stride |
+|---|---|---|---|---|
+| DeepLab init file (Caffe) | keys begin with `Scale.` | first_conv | caffe_bgr | any |
+| ResNet of torchvision | `conv1.weight` at the top | second_conv | imagenet_rgb | any |
+| MobileNetV2 features of torchvision | keys begin with `features.` | - | imagenet_rgb | any |
+| checkpoint of the released code | keys begin with `segnet.` | first_conv | caffe_bgr | 8 |
+| checkpoint of this project | its format field | as it says | as it says | as it says |
+
+The first three fill a backbone; checkpoints fill a network with its classifier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torchvision
+from torch import Tensor
+
+from dstc.backbones import IMAGENET
+from dstc.checkpoints import FORMAT, load_strictly, read_tensors
+from dstc.errors import UserError
+from dstc.models.deeplab_v2 import DeepLabV2
+from dstc.taxonomy import KNOWN_CLASSES
+
+FORM = ("backbone", "stride_on", "output_stride", "normalization")
+"""The parameters of section `model` that belong to a network's weights."""
+
+Form = Mapping[str, Any]
+"""Values of some of them, or of all."""
+
+_OTHER_CLASSIFIERS = ("fc.", "classifier.", "layer5.", "layer6.")  # of the tasks that backbones were trained for
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights under this project's names: of a whole network whose outputs are `classes`, or of a backbone alone."""
+
+    origin: str  # the file, or torchvision's name
+    kind: str
+    made_for: Form
+    state: Mapping[str, Tensor]
+    classes: tuple[str, ...] | None = None
+
+    def fill(self, network: DeepLabV2, form: Form) -> None:
+        """Load into a network of this form, or refuse, naming what the weights are made for and what the network is."""
+        for key, value in self.made_for.items():
+            if form[key] != value:
+                raise UserError(
+                    f"{self.origin}: is {self.kind}, made for model.{key} '{value}', but it is '{form[key]}'"
+                )
+        part = network.backbone if self.classes is None else network
+        counters = {key: value for key, value in part.state_dict().items() if key.endswith("num_batches_tracked")}
+        what = f"{self.origin}: is {self.kind} and does not fit model.backbone '{form['backbone']}'"
+        load_strictly(part, {**counters, **self.state}, what)  # old files know no such counters
+
+
+def load_initial_weights(network: DeepLabV2, name: str, form: Form) -> None:
+    """Fill a network with what model.initial_weights names. "none" leaves the random weights."""
+    if name in IMAGENET:
+        _from_torchvision(form["backbone"], name).fill(network, form)
+    elif name != "none":
+        read_weights(Path(name)).fill(network, form)
+
+
+def read_checkpoint(path: Path) -> Weights:
+    """Read a file that holds a whole network with its classifier."""
+    weights = read_weights(path)
+    if weights.classes is None:
+        raise UserError(
+            f"{path}: is {weights.kind}, not a checkpoint of this project or of the released code; initial weights go "
+            "to model.initial_weights"
+        )
+    return weights
+
+
+def read_weights(path: Path) -> Weights:
+    """Read a file of any of the kinds."""
+    content = read_tensors(path)
+    if isinstance(content, dict) and content.get("format") == FORMAT:
+        return _of_this_project(path, content)
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise UserError(f"{path}: holds no plain state dict; save a network's state_dict() alone")
+    if any(key.startswith("segnet.") for key in content):
+        return _of_the_released_code(path, content)
+    return _of_a_backbone(str(path), content)
+
+
+def _of_this_project(path: Path, content: Mapping[str, Any]) -> Weights:
+    described = content["description"]
+    model = {"output_stride": 8, **described["model"]}  # files from before it was a parameter do not name it
+    made_for = {key: model[key] for key in FORM}
+    return Weights(
+        str(path), "a checkpoint of this project", made_for, content["state"], classes=tuple(described["classes"])
+    )
+
+
+def _of_the_released_code(path: Path, content: Mapping[str, Tensor]) -> Weights:
+    kind = "a checkpoint of the released code"
+    state = {_from_released_name(key): value for key, value in content.items()}
+    outputs = len(state.get("classifier.0.bias", ()))
+    known = {len(classes): classes.names for classes in KNOWN_CLASSES.values()}
+    if outputs not in known:
+        raise UserError(
+            f"{path}: is {kind}, whose layer6 must have {' or '.join(map(str, known))} outputs, not {outputs}"
+        )
+    made_for = {"stride_on": "first_conv", "output_stride": 8, "normalization": "caffe_bgr"}
+    return Weights(str(path), kind, made_for, state, classes=known[outputs])
+
+
+def _from_released_name(key: str) -> str:
+    name = key.removeprefix("segnet.")
+    classifier = "layer6.conv2d_list."
+    return f"classifier.{name.removeprefix(classifier)}" if name.startswith(classifier) else f"backbone.{name}"
+
+
+def _of_a_backbone(origin: str, content: Mapping[str, Tensor]) -> Weights:
+    kind, made_for, prefix = "a state dict of no known kind", {}, ""
+    if any(key.startswith("Scale.") for key in content):
+        kind, prefix = "the DeepLab init file (Caffe form)", "Scale."
+        made_for = {"stride_on": "first_conv", "normalization": "caffe_bgr"}
+    elif any(key.startswith("features.") for key in content):
+        kind, made_for = "MobileNetV2 features of torchvision", {"normalization": "imagenet_rgb"}
+    elif "conv1.weight" in content:
+        kind = "a ResNet of torchvision"
+        made_for = {"stride_on": "second_conv", "normalization": "imagenet_rgb"}
+    names = {key.removeprefix(prefix): value for key, value in content.items()}
+    state = {key: value for key, value in names.items() if not key.startswith(_OTHER_CLASSIFIERS)}
+    return Weights(origin, kind, made_for, state)
+
+
+def _from_torchvision(backbone: str, name: str) -> Weights:
+    try:
+        weights = torchvision.models.get_model_weights(backbone)[IMAGENET[name]]
+        return _of_a_backbone(f"model.initial_weights '{name}'", weights.get_state_dict(progress=True, check_hash=True))
+    except OSError as error:
+        raise UserError(
+            f"model.initial_weights '{name}': torchvision's weights for {backbone} could not be fetched ({error}); "
+            "fetch the file elsewhere and give its path"
+        ) from None

@@ -1,0 +1,312 @@
+"""Files of weights with random values in the forms that are about: what is loaded, and what is refused."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor
+
+from dstc.checkpoints import save_network
+from dstc.errors import UserError
+from dstc.models.deeplab_v2 import DeepLabV2, build_network
+from dstc.models.weights import load_initial_weights, read_checkpoint, read_weights
+from dstc.taxonomy import CITYSCAPES_19, SYNTHIA_16
+from tests.golden.recorded import arrays
+from tests.models.small import small_network
+
+CAFFE = {"backbone": "resnet50", "stride_on": "first_conv", "output_stride": 8, "normalization": "caffe_bgr"}
+TORCHVISION = CAFFE | {"stride_on": "second_conv", "normalization": "imagenet_rgb"}
+MOBILENET = TORCHVISION | {"backbone": "mobilenet_v2"}
+NARROW = CAFFE | {"backbone": "narrow_resnet"}
+Form = dict[str, Any]
+Write = Callable[[Path], dict[str, Tensor]]
+
+
+def network_of(form: Form, num_classes: int = 19) -> DeepLabV2:
+    return build_network(
+        form["backbone"],
+        num_classes,
+        stride_on=form["stride_on"],
+        output_stride=form["output_stride"],
+        batch_norm_affine="frozen",
+        batch_norm_statistics="batch",
+        precision="fp32",
+        seed=0,
+    )
+
+
+# --- files with the names and shapes of the real ones; torch stores a value that is repeated only once
+
+
+def torchvisions_state(architecture: str) -> dict[str, Tensor]:
+    """torchvision's own names and shapes, classifier included, a random value for each."""
+    with torch.device("meta"):
+        state = torchvision.models.get_model(architecture).state_dict()
+    generator = torch.Generator().manual_seed(5)
+    return {
+        name: torch.rand(1, generator=generator).expand(value.shape)
+        for name, value in state.items()
+        if not name.endswith("num_batches_tracked")  # files of that age know no such counters
+    }
+
+
+def backbone_state(architecture: str = "resnet50") -> dict[str, Tensor]:
+    """The same by the names of our backbone."""
+    state = torchvisions_state(architecture)
+    return {key: value for key, value in state.items() if not key.startswith(("fc.", "classifier."))}
+
+
+def four_classifiers(outputs: int) -> dict[str, Tensor]:
+    shapes = {"weight": (outputs, 2048, 3, 3), "bias": (outputs,)}
+    return {f"{i}.{part}": torch.rand(1).expand(shape) for i in range(4) for part, shape in shapes.items()}
+
+
+def caffe_file(path: Path) -> dict[str, Tensor]:
+    """DeepLab_resnet_pretrained_init: a first component `Scale.`, and a classifier of another task."""
+    state = backbone_state()
+    head = {f"layer5.conv2d_list.{name}": value for name, value in four_classifiers(21).items()}
+    torch.save({f"Scale.{name}": value for name, value in (state | head).items()}, path)
+    return {f"backbone.{name}": value for name, value in state.items()}
+
+
+def torchvision_file(path: Path) -> dict[str, Tensor]:
+    torch.save(torchvisions_state("resnet50"), path)
+    return {f"backbone.{name}": value for name, value in backbone_state().items()}
+
+
+def mobilenet_file(path: Path) -> dict[str, Tensor]:
+    torch.save(torchvisions_state("mobilenet_v2"), path)
+    return {f"backbone.{name}": value for name, value in backbone_state("mobilenet_v2").items()}
+
+
+def released_file(path: Path, outputs: int = 19) -> dict[str, Tensor]:
+    """The released code saves the state dict of a module that holds its network as `segnet`."""
+    state, head = backbone_state(), four_classifiers(outputs)
+    released = state | {f"layer6.conv2d_list.{name}": value for name, value in head.items()}
+    torch.save({f"segnet.{name}": value for name, value in released.items()}, path)
+    own = {f"backbone.{name}": value for name, value in state.items()}
+    return own | {f"classifier.{name}": value for name, value in head.items()}
+
+
+FILES = [(caffe_file, CAFFE), (torchvision_file, TORCHVISION), (mobilenet_file, MOBILENET), (released_file, CAFFE)]
+
+
+def load(network: DeepLabV2, path: Path | str, form: Form) -> None:
+    load_initial_weights(network, str(path), form)
+
+
+def state_of(network: DeepLabV2) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def assert_unchanged(network: DeepLabV2, before: dict[str, Tensor]) -> None:
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+# --- what is loaded
+
+
+@pytest.mark.parametrize(("write", "form"), FILES)
+def test_a_file_of_a_known_kind_fills_what_it_holds_and_leaves_the_rest(
+    tmp_path: Path, write: Write, form: Form
+) -> None:
+    expected = write(tmp_path / "init.pth")
+    network = network_of(form)
+    before = state_of(network)
+    load(network, tmp_path / "init.pth", form)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, expected.get(name, before[name])), name
+    left = {name.split(".")[0] for name in before.keys() - expected.keys() if "num_batches_tracked" not in name}
+    assert left == (set() if write is released_file else {"classifier"})
+
+
+@pytest.mark.parametrize("write", [caffe_file, torchvision_file, mobilenet_file])
+def test_weights_of_a_backbone_go_with_either_output_stride(tmp_path: Path, write: Write) -> None:
+    write(tmp_path / "init.pth")
+    form = dict(FILES)[write] | {"output_stride": 16}
+    network = network_of(form)
+    load(network, tmp_path / "init.pth", form)
+    assert network.output_stride == 16
+
+
+def test_none_leaves_the_random_weights() -> None:
+    network = small_network()
+    before = state_of(network)
+    load(network, "none", NARROW)
+    assert_unchanged(network, before)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("branch", ["net1", "net2"])
+def test_a_checkpoint_of_the_released_code_gives_its_recorded_logits(tmp_path: Path, branch: str) -> None:
+    state = {f"segnet.{name}": torch.from_numpy(value) for name, value in arrays(f"weights_{branch}").items()}
+    torch.save(state, tmp_path / "best.pth")
+    weights, network = read_checkpoint(tmp_path / "best.pth"), network_of(NARROW)
+    weights.fill(network, NARROW)
+    logits = network.eval()(torch.from_numpy(arrays("inputs")["image_u"]))
+    expected = torch.from_numpy(arrays("forward")[f"{branch}.image_u.eval.logits"])
+    torch.testing.assert_close(logits, expected, rtol=0, atol=5e-5)
+
+
+@pytest.mark.parametrize(("outputs", "classes"), [(19, CITYSCAPES_19), (16, SYNTHIA_16)])
+def test_the_outputs_of_a_released_checkpoint_say_which_classes_they_are(
+    tmp_path: Path, outputs: int, classes: Any
+) -> None:
+    released_file(tmp_path / "best.pth", outputs)
+    assert read_checkpoint(tmp_path / "best.pth").classes == classes.names
+
+
+def save_checkpoint(path: Path, **model: Any) -> DeepLabV2:
+    network = small_network(3)
+    save_network(path, network, {"classes": ["road"], "model": NARROW | model})
+    return network
+
+
+def test_a_checkpoint_of_this_project_fills_the_whole_network(tmp_path: Path) -> None:
+    saved, network = save_checkpoint(tmp_path / "a.pth"), small_network(4)
+    load(network, tmp_path / "a.pth", NARROW)
+    assert_unchanged(network, state_of(saved))
+
+
+def test_a_checkpoint_of_before_the_output_stride_was_a_parameter_has_8(tmp_path: Path) -> None:
+    model = {key: value for key, value in NARROW.items() if key != "output_stride"}
+    save_network(tmp_path / "a.pth", small_network(3), {"classes": ["road"], "model": model})
+    assert read_checkpoint(tmp_path / "a.pth").made_for == NARROW
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("write", "change", "named"),
+    [
+        (caffe_file, {"stride_on": "second_conv"}, ("Caffe", "stride_on 'first_conv'", "'second_conv'")),
+        (caffe_file, {"normalization": "imagenet_rgb"}, ("Caffe", "normalization 'caffe_bgr'", "'imagenet_rgb'")),
+        (torchvision_file, {"stride_on": "first_conv"}, ("torchvision", "stride_on 'second_conv'", "'first_conv'")),
+        (torchvision_file, {"normalization": "caffe_bgr"}, ("torchvision", "'imagenet_rgb'", "'caffe_bgr'")),
+        (mobilenet_file, {"normalization": "caffe_bgr"}, ("MobileNetV2", "'imagenet_rgb'", "'caffe_bgr'")),
+        (released_file, {"stride_on": "second_conv"}, ("released", "stride_on 'first_conv'", "'second_conv'")),
+        (released_file, {"normalization": "imagenet_rgb"}, ("released", "'caffe_bgr'", "'imagenet_rgb'")),
+        (released_file, {"output_stride": 16}, ("released", "output_stride '8'", "'16'")),
+        (released_file, {"backbone": "narrow_resnet"}, ("released", "does not fit model.backbone 'narrow_resnet'")),
+        (mobilenet_file, {"backbone": "narrow_resnet"}, ("MobileNetV2", "does not fit", "'narrow_resnet'")),
+    ],
+)
+def test_a_form_that_the_file_was_not_made_for_is_refused_with_both_sides_named(
+    tmp_path: Path, write: Write, change: Form, named: tuple[str, ...]
+) -> None:
+    write(tmp_path / "init.pth")
+    network = small_network()
+    before = state_of(network)
+    with pytest.raises(UserError, match=r"init\.pth") as error:
+        load(network, tmp_path / "init.pth", dict(FILES)[write] | change)
+    assert all(word in str(error.value) for word in named), error.value
+    assert_unchanged(network, before)
+
+
+@pytest.mark.parametrize(
+    ("key", "was", "now"),
+    [
+        ("backbone", "resnet101", "narrow_resnet"),
+        ("stride_on", "second_conv", "first_conv"),
+        ("output_stride", 16, 8),
+        ("normalization", "imagenet_rgb", "caffe_bgr"),
+    ],
+)
+def test_a_checkpoint_that_was_trained_in_another_form_is_refused_with_both_sides_named(
+    tmp_path: Path, key: str, was: str, now: str
+) -> None:
+    save_checkpoint(tmp_path / "a.pth", **{key: was})
+    message = rf"a\.pth: is a checkpoint of this project, made for model\.{key} '{was}', but it is '{now}'"
+    with pytest.raises(UserError, match=message):
+        load(small_network(), tmp_path / "a.pth", NARROW)
+
+
+def test_a_released_checkpoint_of_other_outputs_is_refused_with_both_numbers(tmp_path: Path) -> None:
+    released_file(tmp_path / "best.pth", 16)
+    with pytest.raises(UserError, match=r"classifier\.0\.weight is \(16, 2048, 3, 3\), the network's is \(19, 2048"):
+        load(network_of(CAFFE), tmp_path / "best.pth", CAFFE)
+    released_file(tmp_path / "best.pth", 21)
+    with pytest.raises(UserError, match=r"released code, whose layer6 must have 19 or 16 outputs, not 21"):
+        read_weights(tmp_path / "best.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"state_dict": {}, "epoch": 3}, "holds no plain state dict"),
+        ([1, 2], "holds no plain state dict"),
+        (
+            {"encoder.weight": torch.zeros(2)},
+            r"of no known kind and does not fit .* keys are missing .* 1 keys are foreign \(such as encoder\.weight\)",
+        ),
+        ({"segnet.conv1.weight": torch.zeros(2)}, "released code, whose layer6 must have 19 or 16 outputs, not 0"),
+    ],
+)
+def test_a_foreign_file_is_named_with_what_is_wrong(tmp_path: Path, content: Any, message: str) -> None:
+    torch.save(content, tmp_path / "foreign.pth")
+    with pytest.raises(UserError, match=rf"foreign\.pth: .*{message}"):
+        load(small_network(), tmp_path / "foreign.pth", NARROW)
+
+
+@pytest.mark.parametrize("write", [caffe_file, torchvision_file, mobilenet_file])
+def test_weights_without_a_classifier_are_no_checkpoint(tmp_path: Path, write: Write) -> None:
+    write(tmp_path / "init.pth")
+    with pytest.raises(UserError, match=r"init\.pth: is .*, not a checkpoint of this project or of the released code"):
+        read_checkpoint(tmp_path / "init.pth")
+
+
+# --- torchvision's, by name
+
+
+class Offered:
+    """What stands in for torchvision's weights: it remembers which were asked for."""
+
+    def __init__(self, state: dict[str, Tensor] | None) -> None:
+        self.state, self.asked = state, ""
+
+    def __getitem__(self, name: str) -> "Offered":
+        self.asked = name
+        return self
+
+    def get_state_dict(self, **_: object) -> dict[str, Tensor]:
+        if self.state is None:
+            raise OSError("<urlopen error Name or service not known>")
+        return self.state
+
+
+@pytest.mark.parametrize(("name", "asked"), [("imagenet", "IMAGENET1K_V1"), ("imagenet_v2", "IMAGENET1K_V2")])
+def test_both_versions_of_torchvisions_weights_load_by_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, asked: str
+) -> None:
+    offered = Offered(torchvisions_state("resnet50"))
+    monkeypatch.setattr(torchvision.models, "get_model_weights", lambda _: offered)
+    network = network_of(TORCHVISION)
+    load(network, name, TORCHVISION)
+    assert offered.asked == asked
+    for key, value in backbone_state().items():
+        assert torch.equal(network.backbone.state_dict()[key], value)
+    with pytest.raises(UserError, match=rf"model\.initial_weights '{name}': is a ResNet .*'second_conv'"):
+        load(network, name, CAFFE)
+
+
+def test_imagenet_weights_that_cannot_be_fetched_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torchvision.models, "get_model_weights", lambda _: Offered(None))
+    with pytest.raises(
+        UserError, match=r"mobilenet_v2 could not be fetched .*fetch the file elsewhere and give its path"
+    ):
+        load(small_network(backbone="mobilenet_v2"), "imagenet", MOBILENET)
+
+
+def test_the_real_mobilenet_features_load() -> None:
+    path = os.environ.get("DSTC_REAL_WEIGHTS")
+    if not path:
+        pytest.skip("DSTC_REAL_WEIGHTS is not set: it names a file of torchvision's MobileNetV2 features")
+    network = small_network(backbone="mobilenet_v2")
+    load(network, path, MOBILENET)
+    for name, value in torch.load(path, weights_only=True).items():
+        assert torch.equal(network.state_dict()[f"backbone.{name}"], value)
