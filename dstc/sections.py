@@ -66,9 +66,9 @@ class Split(Section):
 
 class Model(Section):
     backbone: str  # one of dstc/backbones.py, which params.py checks
-    output_stride: Literal[8, 16]
     initial_weights: str
     stride_on: Literal["first_conv", "second_conv"]
+    output_stride: Literal[8, 16]
     normalization: Literal["caffe_bgr", "imagenet_rgb"]
     batch_norm_affine: Literal["frozen", "trained"]
     batch_norm_statistics: Literal["batch", "running"]

@@ -1,18 +1,24 @@
 """Stage evaluate: score both warm-ups, both branches and the branches' average on the target's val images.
 
-    python -m stages.evaluate
+    python -m stages.evaluate                             the stage
+    python -m stages.evaluate --checkpoint FILE [FILE...] any checkpoints, of this project or of the released code
 
-Reads the four checkpoints and the val images; writes metrics/pictures and the small files of metrics/, which git keeps
-(that is why the trainings' curves are copied there too). With evaluate.flip, .scales or .window the networks are scored with
-that test-time augmentation as well, under protocols of their own; the pictures are without it.
+The stage reads the four checkpoints and the val images; it writes metrics/pictures and the small files of metrics/, which
+git keeps (that is why the trainings' curves are copied there too). With evaluate.flip, .scales or .window the networks are
+scored with that test-time augmentation as well, under protocols of their own; the pictures are without it.
+
+With --checkpoint nothing is written: the scores of each FILE, and of the average of them if they are several, are printed.
+What the files were made for (backbone, strides, color order) is taken from them; params.yaml says which images, which
+protocols and, for the released code's files, which backbone.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from dstc.errors import reported
+from dstc.errors import UserError, reported
 from dstc.evaluation import tables
 from dstc.evaluation.inference import Views
 from dstc.evaluation.protocols import ValBatch, evaluate
@@ -20,7 +26,8 @@ from dstc.evaluation.val_pictures import choose, draw_predictions, file_names
 from dstc.files import folder_written_whole, write_text
 from dstc.index import load_index, read_split, root_folders
 from dstc.loading.loaders import ValidationImages
-from dstc.params import read_params
+from dstc.models.weights import read_checkpoint
+from dstc.params import Params, read_params
 from dstc.progress import progress
 from dstc.training.setting import Setting
 from dstc.training.working_folder import remove_recorded
@@ -36,35 +43,28 @@ CURVES = ("losses", "validation")
 
 
 def evaluate_networks() -> None:
+    """The stage."""
     params = read_params()
     remove_recorded()
-    index = load_index(INDEX_TARGET_VAL)
-    roots = root_folders(params.paths.target, "cityscapes", params.paths.unlabeled)
-    settings, window = params.evaluate, params.evaluate.window
+    images = val_images(params)
+    index, settings = images.index, params.evaluate
     chosen = choose([entry.name for entry in index.entries], settings.pictures, settings.picture_names)
     setting = Setting.of(params, index.classes)
     networks = {row: setting.trained_network(path).eval() for row, path in CHECKPOINTS.items()}
     normalize, device = setting.normalization.apply, setting.device
-
-    def batches_of(images: ValidationImages, doing: str) -> Iterator[ValBatch]:
-        with progress(total=len(images), desc=doing, unit="image") as bar:
-            for batch in images.batches(settings.batch, params.runtime.workers):
-                yield batch
-                bar.update(len(batch[0]))
-
     confusion = evaluate(
         networks,
-        batches_of(ValidationImages(index, roots), "scoring"),
+        batches_of(images, params, "scoring"),
         normalize=normalize,
         num_classes=len(index.classes),
         protocols=settings.protocols,
         device=device,
-        views=Views(settings.flip, tuple(settings.scales), (window[0], window[1]) if window else None),
+        views=views_of(params),
     )
     with folder_written_whole(METRICS / "pictures") as folder:
         draw_predictions(
             networks,
-            batches_of(ValidationImages(index.named(chosen), roots), "drawing"),
+            batches_of(ValidationImages(index.named(chosen), images.roots), params, "drawing"),
             normalize=normalize,
             classes=index.classes,
             device=device,
@@ -79,6 +79,56 @@ def evaluate_networks() -> None:
     print(tables.console_table(confusion, index.classes))
 
 
+def score_checkpoints(paths: Sequence[Path]) -> None:
+    """Print the scores of whole networks in files, each brought the images as it was made for them."""
+    params = read_params()
+    images = val_images(params)
+    classes = images.index.classes
+    checkpoints = [read_checkpoint(path) for path in paths]
+    first = checkpoints[0]
+    for other in checkpoints:
+        if other.made_for != first.made_for:
+            raise UserError(
+                f"{first.origin} is made for {dict(first.made_for)}, {other.origin} for {dict(other.made_for)}; score "
+                "them one by one"
+            )
+    setting = Setting.of(params, classes).suited_to(first)
+    networks = {weights.origin: setting.network_with(weights).eval() for weights in checkpoints}
+    confusion = evaluate(
+        networks,
+        batches_of(images, params, "scoring"),
+        normalize=setting.normalization.apply,
+        num_classes=len(classes),
+        protocols=params.evaluate.protocols,
+        device=setting.device,
+        views=views_of(params),
+        averaged=tuple(networks) if len(networks) > 1 else (),
+    )
+    for weights in checkpoints:
+        print(f"{weights.origin}: {weights.kind}")
+    print("scored with", ", ".join(f"model.{key} {value}" for key, value in setting.form.items()))
+    print(tables.console_table(confusion, classes))
+    for protocol, rows in confusion.items():
+        print(f"\nIoU per class, {protocol}\n{tables.iou_per_class_csv(rows, classes)}", end="")
+
+
+def val_images(params: Params) -> ValidationImages:
+    roots = root_folders(params.paths.target, "cityscapes", params.paths.unlabeled)
+    return ValidationImages(load_index(INDEX_TARGET_VAL), roots)
+
+
+def views_of(params: Params) -> Views:
+    settings, window = params.evaluate, params.evaluate.window
+    return Views(settings.flip, tuple(settings.scales), (window[0], window[1]) if window else None)
+
+
+def batches_of(images: ValidationImages, params: Params, doing: str) -> Iterator[ValBatch]:
+    with progress(total=len(images), desc=doing, unit="image") as bar:
+        for batch in images.batches(params.evaluate.batch, params.runtime.workers):
+            yield batch
+            bar.update(len(batch[0]))
+
+
 def copy_curves() -> None:
     """data/co_train/losses.csv to metrics/losses_co_train.csv and so on: git keeps them, DVC's cache the originals."""
     for folder in (WARM_UP_SOURCE, WARM_UP_TARGET, CO_TRAIN):
@@ -90,9 +140,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         "python -m stages.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.parse_args()
+    parser.add_argument("--checkpoint", nargs="+", type=Path, metavar="FILE", help="score these files instead")
+    checkpoints = parser.parse_args().checkpoint
     with reported():
-        evaluate_networks()
+        score_checkpoints(checkpoints) if checkpoints else evaluate_networks()
 
 
 if __name__ == "__main__":

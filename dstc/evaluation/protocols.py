@@ -34,23 +34,30 @@ ROWS: Mapping[str, str] = {
     "target_biased": "target-biased branch",
     AVERAGE: "average of branches",
 }
-"""The rows of every table in their order: name in files, and name in pictures."""
+"""The rows of every table of the stage in their order: name in files, and name in pictures."""
+
+BRANCHES = ("source_biased", "target_biased")
 
 
 def row_scores(
-    networks: Mapping[str, Network], images: Tensor, views: Views = ONE_VIEW
+    networks: Mapping[str, Network],
+    images: Tensor,
+    views: Views = ONE_VIEW,
+    averaged: Sequence[str] = BRANCHES,
 ) -> Iterator[tuple[str, Tensor]]:
-    """Each row's class scores, float32 (N, K, H, W), as `class_scores` and, for the branches' average, `average` give them.
+    """Each row's class scores, float32 (N, K, H, W), as `class_scores` gives them, then, as `average` gives them, those of
+    the networks that `averaged` names, if it names any.
 
     `networks` holds every row but the average. Yielded one by one: a batch of four takes 160 MB a row at 1024x512.
     """
     branches = []
     for row, network in networks.items():
         scores = class_scores(network, images, views)
-        if row in ("source_biased", "target_biased"):
+        if row in averaged:
             branches.append(scores)
         yield row, scores
-    yield AVERAGE, average(branches, views)
+    if branches:
+        yield AVERAGE, average(branches, views)
 
 
 @torch.inference_mode()
@@ -63,13 +70,14 @@ def evaluate(
     protocols: Sequence[str],
     device: torch.device,
     views: Views = ONE_VIEW,
+    averaged: Sequence[str] = BRANCHES,
 ) -> Confusion:
     """One pass over the val images that fills a confusion matrix for every protocol and row.
 
     Always in one view; where `views` are several, in these as well, under the protocols' names with "_tta".
     """
     passes = {"": ONE_VIEW} | ({TTA: views} if views.several else {})
-    rows = (*networks, AVERAGE)
+    rows = (*networks, AVERAGE) if averaged else tuple(networks)
     confusion = {
         protocol + suffix: {row: ConfusionMatrix(num_classes, device) for row in rows}
         for suffix in passes
@@ -79,7 +87,7 @@ def evaluate(
         truths = {"half": labels.to(device), "full": own_labels.to(device)}
         normalized = normalize(images.to(device))
         for suffix, seen in passes.items():
-            for row, score in row_scores(networks, normalized, seen):
+            for row, score in row_scores(networks, normalized, seen, averaged):
                 predictions: dict[torch.Size, Tensor] = {}  # one for both protocols where their sizes agree
                 for protocol in protocols:
                     truth = truths[protocol]

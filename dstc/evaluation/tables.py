@@ -96,9 +96,11 @@ def console_table(confusion: Confusion, classes: Classes) -> str:
     everything = scores(confusion, classes)
     measures = ["miou", *classes.subsets]
     heads = [f"{protocol} {measure}" for protocol in everything for measure in measures]
-    width = max(14, *(len(head) + 2 for head in heads))
-    lines = [" " * 22 + "".join(f"{head:>{width}}" for head in heads)]
-    for row in (row for row in ROWS if all(row in rows for rows in everything.values())):
+    titles = {row: ROWS.get(row, row) for row in next(iter(everything.values()))}
+    first, width = max(22, *(len(title) + 2 for title in titles.values())), max(14, *(len(head) + 2 for head in heads))
+    lines = [" " * first + "".join(f"{head:>{width}}" for head in heads)]
+    for row, title in titles.items():
         values = [rows[row][measure] for rows in everything.values() for measure in measures]
-        lines.append(f"{ROWS[row]:22}" + "".join(f"{'-' if v is None else format(v, '.2f'):>{width}}" for v in values))
+        cells = "".join(f"{'-' if v is None else format(v, '.2f'):>{width}}" for v in values)
+        lines.append(f"{title:{first}}{cells}")
     return "\n".join(lines)

@@ -23,7 +23,7 @@ from typing import Any
 import torchvision
 from torch import Tensor
 
-from dstc.backbones import IMAGENET
+from dstc.backbones import BACKBONES, IMAGENET
 from dstc.checkpoints import FORMAT, load_strictly, read_tensors
 from dstc.errors import UserError
 from dstc.models.deeplab_v2 import DeepLabV2
@@ -96,6 +96,10 @@ def _of_this_project(path: Path, content: Mapping[str, Any]) -> Weights:
     described = content["description"]
     model = {"output_stride": 8, **described["model"]}  # files from before it was a parameter do not name it
     made_for = {key: model[key] for key in FORM}
+    if made_for["backbone"] not in BACKBONES:
+        raise UserError(
+            f"{path}: was trained with model.backbone '{made_for['backbone']}', which dstc/backbones.py does not have"
+        )
     return Weights(
         str(path), "a checkpoint of this project", made_for, content["state"], classes=tuple(described["classes"])
     )

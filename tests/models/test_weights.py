@@ -226,6 +226,14 @@ def test_a_checkpoint_that_was_trained_in_another_form_is_refused_with_both_side
         load(small_network(), tmp_path / "a.pth", NARROW)
 
 
+def test_a_checkpoint_of_a_backbone_that_is_no_more_is_named(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "a.pth", backbone="resnet152")
+    with pytest.raises(
+        UserError, match=r"a\.pth: was trained with model\.backbone 'resnet152', which .* does not have"
+    ):
+        read_checkpoint(tmp_path / "a.pth")
+
+
 def test_a_released_checkpoint_of_other_outputs_is_refused_with_both_numbers(tmp_path: Path) -> None:
     released_file(tmp_path / "best.pth", 16)
     with pytest.raises(UserError, match=r"classifier\.0\.weight is \(16, 2048, 3, 3\), the network's is \(19, 2048"):

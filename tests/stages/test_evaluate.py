@@ -1,6 +1,7 @@
 """The whole stage in a folder of its own: four untrained networks, five small val images of two sizes."""
 
 import dataclasses
+import itertools
 import json
 import shutil
 import subprocess
@@ -9,16 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from ruamel.yaml import YAML
 
 from dstc.errors import UserError
-from dstc.evaluation.protocols import ROWS
+from dstc.evaluation.protocols import AVERAGE, ROWS
 from dstc.index import DomainIndex, Entry, digest, load_index, save_index
 from dstc.params import read_params
-from dstc.taxonomy import CITYSCAPES_19, IGNORE, train_ids
+from dstc.taxonomy import CITYSCAPES_19, IGNORE, SYNTHIA_16, train_ids
 from dstc.training.setting import Setting
-from stages.evaluate import CHECKPOINTS, evaluate_networks
+from stages.evaluate import CHECKPOINTS, evaluate_networks, main
 
 ROOT = Path(__file__).parents[2]
 CURVES = [
@@ -154,6 +156,104 @@ def test_a_changed_file_is_refused_with_its_name_and_the_cure(project, changed):
     with pytest.raises(UserError, match=rf"{changed}: .*dvc repro -f prepare_data"):
         evaluate_networks()
     assert not (project / "metrics").exists()
+
+
+# --- any checkpoint, by --checkpoint
+
+
+def score(monkeypatch, capsys, *files):
+    """What the command prints, and nothing is written."""
+    before = sorted(Path().rglob("*"))
+    monkeypatch.setattr(sys, "argv", ["evaluate", "--checkpoint", *map(str, files)])
+    main()
+    assert sorted(Path().rglob("*")) == before
+    return capsys.readouterr().out
+
+
+def refusal(monkeypatch, capsys, *files):
+    monkeypatch.setattr(sys, "argv", ["evaluate", "--checkpoint", *map(str, files)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    return capsys.readouterr().err
+
+
+def lines_of(printed):
+    """mIoU of half and full by the row's name, from the printed table."""
+    head = next(number for number, line in enumerate(printed.splitlines()) if line.split()[:2] == ["half", "miou"])
+    table = itertools.takewhile(str.strip, printed.splitlines()[head + 1 :])
+    return {" ".join(line.split()[:-6]): (float(line.split()[-6]), float(line.split()[-3])) for line in table}
+
+
+def decided(own, path, **model):
+    """A checkpoint whose untrained network says something else from pixel to pixel, and scores above zero."""
+    content, draws = torch.load(own, weights_only=True), torch.Generator().manual_seed(0)
+    content["description"]["model"].update(model)
+    for number in range(4):
+        weight, bias = (content["state"][f"classifier.{number}.{part}"] for part in ("weight", "bias"))
+        bias[:] = -1000
+        for train_id in (0, 2, 10, 13):  # the classes of the images
+            bias[train_id] = 0
+            weight[train_id] = torch.randn(weight.shape[1:], generator=draws)
+    torch.save(content, path)
+    return path
+
+
+def as_released(own, path):
+    """A file as the released code saves it, with the weights of a checkpoint of this project."""
+    state = torch.load(own, weights_only=True)["state"]
+    names = {"backbone.": "segnet.", "classifier.": "segnet.layer6.conv2d_list."}
+    torch.save({names[(part := key.split(".")[0] + ".")] + key.removeprefix(part): v for key, v in state.items()}, path)
+    return path
+
+
+def test_checkpoints_by_name_score_as_in_the_stage_with_the_average_of_several(project, monkeypatch, capsys):
+    for row in ("source_biased", "target_biased"):
+        decided(CHECKPOINTS[row], CHECKPOINTS[row])
+    evaluate_networks()
+    capsys.readouterr()
+    expected = json.loads((project / "metrics/summary.json").read_text())
+    files = {row: CHECKPOINTS[row] for row in ("source_biased", "target_biased")}
+    scores = lines_of(score(monkeypatch, capsys, *files.values()))
+    assert list(scores) == [*map(str, files.values()), ROWS[AVERAGE]]
+    assert len(set(scores.values())) == 3
+    for row, name in {**files, AVERAGE: ROWS[AVERAGE]}.items():
+        assert scores[str(name)] == (expected["half"][row], expected["full"][row])
+    assert list(lines_of(score(monkeypatch, capsys, files["source_biased"]))) == [str(files["source_biased"])]
+
+
+def test_a_checkpoint_of_the_released_code_gets_the_images_it_is_made_for(project, monkeypatch, capsys):
+    """params.yaml asks for another preprocessing; the weights decide."""
+    assert read_params().model.normalization == "imagenet_rgb"
+    own = decided(CHECKPOINTS["source_biased"], project / "rgb.pth")
+    released = as_released(own, project / "best_1.pth")
+    printed = score(monkeypatch, capsys, released)
+    assert f"{released}: a checkpoint of the released code" in printed
+    assert "model.stride_on first_conv, model.output_stride 8, model.normalization caffe_bgr" in printed
+    scores = lines_of(printed)[str(released)]
+    assert all(0 < value < 100 for value in scores)
+    same = decided(CHECKPOINTS["source_biased"], project / "bgr.pth", normalization="caffe_bgr")
+    assert lines_of(score(monkeypatch, capsys, same))[str(same)] == scores
+    assert lines_of(score(monkeypatch, capsys, own))[str(own)] != scores
+
+
+def test_files_that_cannot_be_scored_are_refused_with_both_sides_named(project, monkeypatch, capsys):
+    own = CHECKPOINTS["source_biased"]
+    released = as_released(own, project / "best_1.pth")
+    message = refusal(monkeypatch, capsys, own, released)
+    assert "'normalization': 'imagenet_rgb'" in message
+    assert "'normalization': 'caffe_bgr'" in message
+    assert "score them one by one" in message
+    change_params(model={"backbone": "mobilenet_v2"})
+    message = refusal(monkeypatch, capsys, released)
+    assert "best_1.pth: is a checkpoint of the released code and does not fit model.backbone 'mobilenet_v2'" in message
+    index = load_index(Path("data/index/target_val.json"))
+    classes = {"class_names": SYNTHIA_16.names, "class_colors": SYNTHIA_16.colors}
+    save_index(dataclasses.replace(index, **classes), Path("data/index/target_val.json"))
+    message = refusal(monkeypatch, capsys, released)
+    assert "was trained for the classes ['road', 'sidewalk'" in message
+    assert "'truck'" in message.split(", not [")[0]
+    assert "'truck'" not in message.split(", not [")[1]
 
 
 @pytest.mark.usefixtures("project")
