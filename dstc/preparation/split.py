@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -30,7 +31,8 @@ def read_labeled(folder: Path, file: str, labeled_names: Sequence[str], unlabele
     """The image names that a split file inside `folder` lists, one a line; blank lines and lines with # are skipped.
 
     A line may leave out the ending, Cityscapes' `_leftImg8bit`, and leading folders, or have more leading folders than
-    the index has, as long as it means exactly one labeled image.
+    the index has, as long as it means exactly one labeled image. A second column, the label's file, is passed over (so
+    public lists such as UniMatch's have it), and so is the `train_` of the released code's lists.
     """
     lines = list(_lines(folder, file))
     if not lines:
@@ -80,15 +82,29 @@ class _Finder:
             self._by_last[_parts(name)[-1]].append(name)
 
     def matches(self, text: str) -> list[str]:
-        """The names whose parts end in the text's, or the other way round."""
-        parts = _parts(text)
-        return [name for name in self._by_last.get(parts[-1], ()) if _one_ends_in_other(parts, _parts(name))]
+        """The names whose parts end in the text's, or the other way round, by the first reading that has any."""
+        found = (
+            [name for name in self._by_last.get(parts[-1], ()) if _one_ends_in_other(parts, _parts(name))]
+            for parts in map(_parts, _readings(text))
+        )
+        return next(filter(None, found), [])
 
     def nearest(self, text: str) -> str:
-        last = _parts(text)[-1]
+        last = _parts(list(_readings(text))[-1])[-1]
         return (
             f", only: {', '.join(self._by_last[last][:3])}" if last in self._by_last else nearest(last, self._by_last)
         )
+
+
+def _readings(line: str) -> Iterator[str]:
+    """What a line may mean: the name as it stands, or without what lists of other projects have around it."""
+    yield line
+    columns = re.split(r"[\s,]+", line)
+    if len(columns) == 2 and PurePosixPath(columns[1]).suffix.lower() in IMAGE_ENDINGS:
+        line = columns[0]
+        yield line
+    if line.startswith("train_"):
+        yield line.removeprefix("train_")
 
 
 def _one_ends_in_other(parts: tuple[str, ...], other: tuple[str, ...]) -> bool:

@@ -57,10 +57,20 @@ def listed(tmp_path: Path, text: str) -> list[str]:
         "aachen/aachen_000000_000019_leftImg8bit.png",
         "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png",
         "/data/cityscapes/leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png",
+        "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png "
+        "gtFine/train/aachen/aachen_000000_000019_gtFine_labelTrainIds.png",
+        "aachen/aachen_000000_000019_leftImg8bit.png,gtFine/aachen_000000_000019_gtFine_labelIds.png",
+        "train_aachen_000000_000019",
     ],
 )
 def test_a_name_may_lack_folders_and_ending_or_have_more_folders(tmp_path: Path, line: str) -> None:
     assert listed(tmp_path, f"# my choice\n\n  {line} \n") == [LABELED[0]]
+
+
+def test_a_name_that_means_an_image_as_it_stands_is_read_in_no_other_way(tmp_path: Path) -> None:
+    names = ["images/a b.png", "images/a.png", "images/train_7.png", "images/7.png"]
+    (tmp_path / "mine.txt").write_text("a b.png\ntrain_7\n")
+    assert read_labeled(tmp_path, "mine.txt", names, []) == ["images/a b.png", "images/train_7.png"]
 
 
 def test_names_keep_the_order_of_the_file(tmp_path: Path) -> None:
@@ -79,6 +89,8 @@ def test_names_keep_the_order_of_the_file(tmp_path: Path) -> None:
         ("001", "'001' could mean train/images/day/001.jpg, train/images/night/001.jpg; write more of its path"),
         ("dusk/001", "'dusk/001' is no target train image, only: train/images/day/001.jpg"),
         ("more", "'more' has no label"),
+        ("001 002", "'001 002' is no target train image"),
+        ("aachen_000000_00019.png a.png", "is no target train image; did you mean 'aachen_000000_000019'"),
         ("aachen_000000_000019\naachen/aachen_000000_000019", "aachen_000000_000019_leftImg8bit.png is named 2 times"),
     ],
 )
