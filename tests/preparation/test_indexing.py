@@ -2,9 +2,11 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dstc.errors import UserError
+from dstc.loading.samples import read_pair
 from dstc.preparation.indexing import FAULTS_SHOWN, Domain, index_domains
 from dstc.preparation.label_rules import label_rules
 from dstc.preparation.summary import summary_table
@@ -148,6 +150,26 @@ def test_nearly_fitting_gta5_labels_and_void_labels_are_noted(domains: Three) ->
         "source: 1 labels differ from their image's size by less than 1 % of the aspect; accepted",
         "source: 1 labels are void throughout, the first that of images/00004.png",
     )
+
+
+def test_gta5_images_and_labels_of_1914x1052_and_1914x1046_side_by_side_are_brought_to_one_size(domains: Three) -> None:
+    source, *target = domains
+    folder, usual, odd = source.folders[0], (1914, 1052), (1914, 1046)
+    for number, size, label_size in ((1, usual, usual), (2, odd, odd), (3, usual, odd)):
+        trees.write(folder / f"images/{number:05d}.png", size=size, fill=number)
+        ids = np.full(label_size[::-1], trees.ROAD, np.uint8)
+        ids[:, label_size[0] // 2 :] = trees.SKY
+        trees.write(folder / f"labels/{number:05d}.png", ids)
+    found = index_domains(replace(source, resize=(1280, 720)), *target, workers=0)
+    index = found.indexes[0]
+    assert [(entry.width, entry.height) for entry in index.entries[:3]] == [usual, odd, usual]
+    assert found.notes == ("source: 1 labels differ from their image's size by less than 1 % of the aspect; accepted",)
+    for entry in index.entries[:3]:
+        image, label = read_pair(entry, index, source.folders)
+        assert label is not None
+        assert (image.shape, label.shape) == ((720, 1280, 3), (720, 1280))
+        assert (label[:, :640] == 0).all()
+        assert (label[:, 640:] == 10).all()
 
 
 def test_the_summary_tells_counts_sizes_rarest_and_absent_classes(domains: Three) -> None:
