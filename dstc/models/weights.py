@@ -61,12 +61,11 @@ class Weights:
         load_strictly(part, {**counters, **self.state}, what)  # old files know no such counters
 
 
-def load_initial_weights(network: DeepLabV2, name: str, form: Form) -> None:
-    """Fill a network with what model.initial_weights names. "none" leaves the random weights."""
-    if name in IMAGENET:
-        _from_torchvision(form["backbone"], name).fill(network, form)
-    elif name != "none":
-        read_weights(Path(name)).fill(network, form)
+def initial_weights(name: str, backbone: str) -> Weights | None:
+    """What model.initial_weights names: torchvision's weights, a file, or, by "none", nothing."""
+    if name == "none":
+        return None
+    return _from_torchvision(backbone, name) if name in IMAGENET else read_weights(Path(name))
 
 
 def read_checkpoint(path: Path) -> Weights:

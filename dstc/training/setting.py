@@ -17,7 +17,7 @@ from dstc.loading.loaders import Crops, Stream
 from dstc.loading.normalization import NORMALIZATIONS, Normalization
 from dstc.method.batches import LabeledBatch
 from dstc.models.deeplab_v2 import DeepLabV2, build_network
-from dstc.models.weights import FORM, Form, Weights, load_initial_weights, read_checkpoint
+from dstc.models.weights import FORM, Form, Weights, initial_weights, read_checkpoint
 from dstc.params import Params
 from dstc.randomness import stream_seed
 from dstc.runtime import choose_device, set_up
@@ -59,17 +59,16 @@ class Setting:
 
     def new_network(self) -> DeepLabV2:
         """A network before any warm-up: random, or with `model.initial_weights`."""
-        network = self._bare_network()
-        load_initial_weights(network, self.model.initial_weights, self.form)
-        return network.to(self.device)
+        weights = initial_weights(self.model.initial_weights, self.model.backbone)
+        return self._bare_network().to(self.device) if weights is None else self.network_with(weights)
 
     def trained_network(self, path: Path) -> DeepLabV2:
         """A network from a checkpoint; refused if it was trained for other classes or in another form."""
         return self.network_with(read_checkpoint(path))
 
     def network_with(self, weights: Weights) -> DeepLabV2:
-        """A network with the weights of a checkpoint; refused if it was trained for other classes or in another form."""
-        if weights.classes != self.classes.names:
+        """A network with these weights; refused if they were trained for other classes or are made for another form."""
+        if weights.classes not in (None, self.classes.names):
             raise UserError(
                 f"{weights.origin}: was trained for the classes {list(weights.classes or ())}, "
                 f"not {list(self.classes.names)}"

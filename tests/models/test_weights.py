@@ -13,7 +13,7 @@ from torch import Tensor
 from dstc.checkpoints import save_network
 from dstc.errors import UserError
 from dstc.models.deeplab_v2 import DeepLabV2, build_network
-from dstc.models.weights import load_initial_weights, read_checkpoint, read_weights
+from dstc.models.weights import initial_weights, read_checkpoint, read_weights
 from dstc.taxonomy import CITYSCAPES_19, SYNTHIA_16
 from tests.golden.recorded import arrays
 from tests.models.small import small_network
@@ -96,7 +96,9 @@ FILES = [(caffe_file, CAFFE), (torchvision_file, TORCHVISION), (mobilenet_file, 
 
 
 def load(network: DeepLabV2, path: Path | str, form: Form) -> None:
-    load_initial_weights(network, str(path), form)
+    weights = initial_weights(str(path), form["backbone"])
+    if weights is not None:
+        weights.fill(network, form)
 
 
 def state_of(network: DeepLabV2) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,8 @@ def test_a_saved_network_comes_back_and_one_of_other_classes_or_another_model_is
     other_classes = Setting.of(params(), Classes(("road", "sidewalk", "rail"), CLASSES.colors))
     with pytest.raises(UserError, match=r"a\.pth: was trained for the classes .*'building'.*, not .*'rail'"):
         other_classes.trained_network(path)
+    with pytest.raises(UserError, match=r"a\.pth: was trained for the classes"):
+        replace(other_classes, model=own.model.model_copy(update={"initial_weights": str(path)})).new_network()
     raw = params().model_dump()
     was, now = raw["model"]["stride_on"], "second_conv"
     raw["model"]["stride_on"] = now
