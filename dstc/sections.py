@@ -11,6 +11,9 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Rate = Annotated[float, Field(gt=0, le=10)]
 WidthHeight = Annotated[list[Count], Field(min_length=2, max_length=2)]
 Scale = Annotated[float, Field(ge=0.1, le=10)]
+Window = Annotated[
+    list[Annotated[int, Field(ge=16)]], Field(min_length=2, max_length=2)
+]  # two pixels of features at an eighth
 
 
 class Section(BaseModel):
@@ -162,7 +165,7 @@ class Evaluate(Section):
     picture_names: list[str]
     flip: bool
     scales: Annotated[list[Scale], Field(min_length=1)]
-    window: Annotated[list[Annotated[int, Field(ge=16)]], Field(min_length=2, max_length=2)] | None
+    window: Window | None
 
 
 class Runtime(Section):

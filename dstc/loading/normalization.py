@@ -1,4 +1,4 @@
-"""What a network's first layer expects of an image. It belongs to the initial weights: see models/initial_weights.py."""
+"""What a network's first layer expects of an image. It belongs to the initial weights: see models/weights.py."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from dstc.prediction.results import KINDS
 from dstc.prediction.trained import Size
-from dstc.sections import Crop, Scale
+from dstc.sections import Scale, Window
 
 
 def scales(text: str) -> tuple[float, ...]:
@@ -18,7 +18,7 @@ def scales(text: str) -> tuple[float, ...]:
 
 def size(text: str) -> Size:
     """`1024x512` as (1024, 512)."""
-    width, height = TypeAdapter(Crop).validate_python([int(part) for part in text.split("x")])
+    width, height = TypeAdapter(Window).validate_python([int(part) for part in text.split("x")])
     return width, height
 
 
