@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,30 @@ def save_network(path: Path, network: nn.Module, description: Mapping[str, Any])
     """Save weights and a plain description (classes, model parameters, what was trained) that makes the file stand alone."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     content = {"format": FORMAT, "description": dict(description), "state": state}
-    with written_whole(path) as partial, partial.open("wb") as file:
-        torch.save(content, file)  # given a name, torch would write it into the file, and the partial one's is random
+    write_tensors(path, content)
+
+
+def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
+    """Save plain values and tensors, whole or not at all; raise the OSError of a disk that is full."""
+    with written_whole(path) as partial:
+        try:
+            with partial.open("wb") as file:
+                torch.save(dict(content), file)  # given a name, torch would write it into the file: the partial one's
+        except RuntimeError as error:  # torch's writer hides the reason behind a complaint of its own
+            raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
 def read_tensors(path: Path) -> Any:
-    """Load a torch file without running any code in it."""
+    """Load a torch file without running any code in it. A flipped bit is found by the checksums in the file.
+
+    torch itself does not compare them, and would go on with other weights. Its format before 1.6 has none.
+    """
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+            if damaged:
+                raise ValueError(f"{damaged} does not match its checksum")
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file of weights") from None
@@ -45,11 +63,34 @@ def read_described(path: Path) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
     content = read_tensors(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path}: not a checkpoint of this project; initial weights go to model.initial_weights")
-    return content["description"], content["state"]
+    return described_in(content, path)
+
+
+def described_in(content: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+    """The description and the weights in what `save_network` wrote to `path`, once read."""
+    return description_in(content, path), plain_state(content.get("state"), path)
+
+
+def description_in(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What a checkpoint of this project says of itself: at least its `classes` and its `model`'s parameters."""
+    description = content.get("description")
+    if not isinstance(description, dict) or not isinstance(description.get("classes"), list):
+        raise UserError(f"{path}: does not say which classes it was trained for; it is damaged, or of another version")
+    if not isinstance(description.get("model"), dict):
+        raise UserError(f"{path}: does not say which model it holds; it is damaged, or of another version")
+    return description
+
+
+def plain_state(content: Any, path: Path) -> Mapping[str, Tensor]:
+    """`content`, if it is what a network's state_dict() gives."""
+    if isinstance(content, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()):
+        return content
+    raise UserError(f"{path}: holds no plain state dict; save a network's state_dict() alone")
 
 
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], complaint: str) -> None:
-    """load_state_dict whose error is `complaint` with the first keys that differ and the shapes that do not fit."""
+    """load_state_dict whose error is `complaint` with the first keys that differ, the shapes that do not fit, or the
+    weights that hold NaN or infinity."""
     own = network.state_dict()
     missing, foreign = [k for k in own if k not in state], [k for k in state if k not in own]
     shapes = [
@@ -64,4 +105,7 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], complaint: st
             f"{len(shapes)} shapes differ ({shapes[0]})" if shapes else "",
         ]
         raise UserError(f"{complaint}: " + "; ".join(part for part in parts if part))
+    broken = [key for key in own if not state[key].isfinite().all()]
+    if broken:
+        raise UserError(f"{complaint}: {len(broken)} weights hold NaN or infinity (such as {broken[0]}); train it anew")
     network.load_state_dict(dict(state))

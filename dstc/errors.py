@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 import errno
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of the disk, of a quota, of a limit on the size of a file
 
 
 class UserError(ValueError):
@@ -33,6 +36,12 @@ def reported() -> Iterator[None]:
     except UserError as error:
         _end(str(error))
     except OSError as error:  # a full disk, a folder that cannot be written, a file where a folder belongs
-        if error.filename is None and error.errno != errno.ENOSPC:
+        if error.filename is None and error.errno not in FULL:
             raise
-        _end(f"{error.filename or 'writing'}: {error.strerror}")
+        kept = "; what was there before is as it was" if error.errno in FULL else ""
+        _end(f"{error.filename or 'writing'}: {error.strerror}{kept}")
+    except MemoryError as error:
+        _end(f"not enough memory ({error}); lower batch, crop or data.*.resize" if str(error) else "not enough memory")
+    except KeyboardInterrupt:
+        print("stopped by SIGINT", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None

@@ -1,28 +1,43 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, whatever ends the process that writes them.
+
+What is being written lies beside its place as `.name.xxxx.partial`, locked by its writer. A killed process leaves it
+there without the lock, and whoever writes that name next takes it away.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; on success it becomes `path`, on failure it disappears."""
+    """Give a temporary path beside `path` to write to; on success it becomes `path`, on failure it disappears.
+
+    An OSError that names no file (a full disk) comes out naming `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    os.close(handle)
     partial = Path(name)
     try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield partial
         partial.chmod(0o644)  # mkstemp's 0600 would keep the result from everyone else
+        os.fsync(handle)  # else a machine that goes down could keep the new name and lose the content
         partial.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -42,11 +57,27 @@ def require_writable(folder: Path) -> None:
 def folder_written_whole(folder: Path) -> Iterator[Path]:
     """Give a temporary sibling folder to fill; on success it replaces `folder`, on failure it disappears."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(folder)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
+    handle = os.open(partial, os.O_RDONLY)
     try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield partial
         partial.chmod(0o755)
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        os.close(handle)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left of `path`; what a living one is writing is locked, and stays."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        with suppress(OSError):  # another process was quicker
+            handle = os.open(leftover, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            finally:
+                os.close(handle)

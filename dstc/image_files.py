@@ -66,7 +66,10 @@ def _gray_step(content: bytes, mode: str) -> int:
 def _decode_16_bit(content: bytes, name: str) -> np.ndarray:
     import cv2  # only these files need it, and every stage must start quickly
 
-    channels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        channels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # such as a header that speaks of more pixels than there is memory for
+        channels = None
     if channels is None:
         raise UserError(f"{name}: cannot be decoded as a 16-bit PNG; is it truncated?")
     first = (

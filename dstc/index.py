@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -80,7 +81,10 @@ class DomainIndex:
 
     def named(self, names: Iterable[str]) -> DomainIndex:
         """This index cut down to the named images, in the order of the names."""
-        by_name = {entry.name: entry for entry in self.entries}
+        by_name, names = {entry.name: entry for entry in self.entries}, list(names)
+        unknown = [name for name in names if name not in by_name]
+        if unknown:
+            raise UserError(f"'{unknown[0]}' is no image of index {self.domain}; run `dvc repro make_split`")
         return replace(self, entries=tuple(by_name[name] for name in names))
 
     def without_labels(self) -> DomainIndex:
@@ -121,7 +125,7 @@ def load_index(path: Path) -> DomainIndex:
         )
     except FileNotFoundError:
         raise UserError(f"{path}: no such index; run `dvc repro prepare_data` first") from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not an index of this version ({error}); run `dvc repro -f prepare_data`") from None
 
 
@@ -139,4 +143,11 @@ def read_split(folder: Path) -> tuple[list[str], list[str]]:
         labeled, unlabeled = ((folder / part).read_text().splitlines() for part in SPLIT_FILES)
     except FileNotFoundError as error:
         raise UserError(f"{error.filename}: no such file; run `dvc repro make_split` first") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{folder}: not a split of this project; run `dvc repro -f make_split`") from None
+    doubled = [name for name, count in Counter([*labeled, *unlabeled]).items() if count > 1]
+    if doubled:
+        raise UserError(f"{folder}: names {doubled[0]} more than once; run `dvc repro -f make_split`")
+    if not labeled:
+        raise UserError(f"{folder / SPLIT_FILES[0]}: names no image; run `dvc repro -f make_split`")
     return labeled, unlabeled

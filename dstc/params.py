@@ -7,18 +7,23 @@ DVC reads it: PyYAML takes the `2e-06` that `-S` writes for a string.
 
 from __future__ import annotations
 
+import itertools
+import math
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import ValidationError, model_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import CollectionNode, MappingNode
 
 from dstc.backbones import BACKBONES, IMAGENET, Backbone
 from dstc.errors import UserError, nearest
 from dstc.sections import CoTrain, Data, Evaluate, Model, Optim, Own, Paths, Runtime, Section, Seed, Split, WarmUps
 from dstc.taxonomy import KNOWN_CLASSES
+
+LARGEST = 100_000  # values in a parameter file
 
 
 class Params(Section):
@@ -137,14 +142,40 @@ def read_params(path: Path = Path("params.yaml")) -> Params:
 def read_yaml(path: Path) -> dict[str, Any]:
     """The plain contents of a YAML 1.2 file whose top level is a mapping."""
     try:
-        raw = YAML(typ="safe", pure=True).load(path.read_text())
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run from the project's root") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from None
+    raw = load_yaml(text, str(path))
     if not isinstance(raw, dict):
         raise UserError(f"{path}: must hold a mapping of sections, not {type(raw).__name__}")
     return raw
+
+
+def load_yaml(text: str, where: str) -> Any:
+    """The plain value of a YAML 1.2 text. One whose aliases (`*name`) make it explode or contain itself is refused."""
+    try:
+        size = _size_of(YAML(typ="safe", pure=True).compose(text), {}) if "*" in text else 0
+        value = YAML(typ="safe", pure=True).load(text) if size <= LARGEST else None
+    except RecursionError:
+        raise UserError(f"{where}: is nested too deeply") from None
+    except Exception as error:  # ruamel raises many kinds (of `!!bool x` a KeyError); each means the same to a user
+        raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
+    if size > LARGEST:
+        raise UserError(f"{where}: its aliases (*name) make it hold more than {LARGEST:,} values, or itself")
+    return value
+
+
+def _size_of(node: Any, known: dict[Any, float]) -> float:
+    """How many values a YAML node comes to with every alias written out; infinite if it contains itself."""
+    if not isinstance(node, CollectionNode):
+        return 1
+    if node not in known:
+        known[node] = math.inf
+        children = itertools.chain.from_iterable(node.value) if isinstance(node, MappingNode) else node.value
+        known[node] = 1 + sum(_size_of(child, known) for child in children)
+    return known[node]
 
 
 def check_params(raw: dict[str, Any], where: str) -> Params:
@@ -167,7 +198,7 @@ def _explain(fault: Any) -> list[str]:
         return [prefix + line for line in str(fault["ctx"]["error"]).splitlines()]
     rule = fault["msg"].replace("Input should", "must")
     hint = nearest(str(fault["input"]), fault["ctx"]["expected"].split("'")) if fault["type"] == "literal_error" else ""
-    return [f"{key}: {rule}, not {fault['input']!r}{hint}"]
+    return [f"{key}: {rule}, not {reprlib.repr(fault['input'])}{hint}"]
 
 
 def _keys_at(location: tuple[str | int, ...]) -> list[str]:

@@ -17,18 +17,16 @@ from __future__ import annotations
 import argparse
 import copy
 import re
+import reprlib
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from dstc.errors import UserError, nearest, reported
 from dstc.files import write_text
-from dstc.params import check_params, read_yaml
+from dstc.params import check_params, load_yaml, read_yaml
 from dstc.yaml_editing import merged_text
 
 Tree = dict[str, Any]  # nested sections, as in params.yaml
@@ -83,7 +81,7 @@ def _taken(raw: Tree, key: str, kind: type, path: Path) -> Any:
     if key == "extends" and isinstance(value, str):
         return [value]
     if not isinstance(value, kind):
-        raise UserError(f"{path}: {key}: must be a {kind.__name__}, not {value!r}")
+        raise UserError(f"{path}: {key}: must be a {kind.__name__}, not {reprlib.repr(value)}")
     return value
 
 
@@ -117,10 +115,7 @@ def parse_settings(settings: Iterable[str]) -> Tree:
         key, equals, text = setting.partition("=")
         if not equals or not all(key.split(".")):
             raise UserError(f"'{setting}': must be key=value with a dotted key, such as split.size=200")
-        try:
-            value = YAML(typ="safe", pure=True).load(text)
-        except YAMLError as error:
-            raise UserError(f"'{setting}': the value is not valid YAML: {' '.join(str(error).split())}") from None
+        value = load_yaml(text, f"'{setting}'")
         for part in reversed(key.split(".")):
             value = {part: value}
         merge(overlay, value)

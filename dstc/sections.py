@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-Count = Annotated[int, Field(ge=1)]
+
+def is_one_line(text: str) -> bool:
+    """Whether a name can stand on a line of a list or a table: no line break, no control character, valid UTF-8."""
+    return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
+
+
+def _one_line(text: str) -> str:
+    if not text or not is_one_line(text):
+        raise ValueError(f"must be one line of text without control characters, not {text!r}")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_one_line)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Rate = Annotated[float, Field(gt=0, le=10)]
 WidthHeight = Annotated[list[Count], Field(min_length=2, max_length=2)]
@@ -21,9 +35,9 @@ class Section(BaseModel):
 
 
 class Paths(Section):
-    source: str
-    target: str
-    unlabeled: list[str]
+    source: Text
+    target: Text
+    unlabeled: list[Text]
 
 
 class Source(Section):
@@ -35,12 +49,12 @@ class Source(Section):
 class Target(Section):
     layout: Literal["cityscapes", "folders", "csv"]
     resize: WidthHeight | None
-    train: str
-    val: str
+    train: Text
+    val: Text
 
 
 class Own(Section):
-    class_names: list[str]
+    class_names: list[Text]
     labels: dict[str, list[int | str]]
     ignored: list[int | str]
     colors: dict[str, str]
@@ -64,12 +78,12 @@ class Data(Section):
 class Split(Section):
     size: Count
     seed: Seed
-    file: str | None
+    file: Text | None
 
 
 class Model(Section):
-    backbone: str  # one of dstc/backbones.py, which params.py checks
-    initial_weights: str
+    backbone: Text  # one of dstc/backbones.py, which params.py checks
+    initial_weights: Text
     stride_on: Literal["first_conv", "second_conv"]
     output_stride: Literal[8, 16]
     normalization: Literal["caffe_bgr", "imagenet_rgb"]
@@ -162,14 +176,14 @@ class Evaluate(Section):
     batch: Count
     protocols: Annotated[list[Literal["half", "full"]], Field(min_length=1, max_length=2)]
     pictures: Annotated[int, Field(ge=0)]
-    picture_names: list[str]
+    picture_names: list[Text]
     flip: bool
     scales: Annotated[list[Scale], Field(min_length=1)]
     window: Window | None
 
 
 class Runtime(Section):
-    device: str
+    device: Text
     workers: Annotated[int, Field(ge=0, le=256)]
     save_iterations: Count
     save_minutes: Annotated[float, Field(gt=0)]

@@ -20,7 +20,7 @@ def read_pair(entry: Entry, index: DomainIndex, roots: Sequence[Path]) -> tuple[
 
     Images are resized bicubic, labels nearest, by Pillow, as in the released code. None where there is no label.
     """
-    image = decode_image(_unchanged_bytes(roots[entry.root] / entry.image, entry.image_digest), entry.image)
+    image = decode_image(_unchanged_bytes(_root(entry, roots) / entry.image, entry.image_digest), entry.image)
     wanted = index.resize or image.size
     if image.size != tuple(wanted):
         image = image.resize(wanted, Image.Resampling.BICUBIC)
@@ -35,8 +35,14 @@ def read_pair(entry: Entry, index: DomainIndex, roots: Sequence[Path]) -> tuple[
 def read_label(entry: Entry, index: DomainIndex, roots: Sequence[Path]) -> np.ndarray:
     """Label uint8 (H, W) of train ids at its own size."""
     assert entry.label is not None and entry.label_digest is not None
-    content = _unchanged_bytes(roots[entry.root] / entry.label, entry.label_digest)
+    content = _unchanged_bytes(_root(entry, roots) / entry.label, entry.label_digest)
     return to_train_ids(decode_label(content, entry.label), index.label_ids, index.label_colors, entry.label)
+
+
+def _root(entry: Entry, roots: Sequence[Path]) -> Path:
+    if entry.root >= len(roots):
+        raise UserError(f"paths.unlabeled lacks the folder of {entry.name}; run `dvc repro prepare_data`")
+    return roots[entry.root]
 
 
 def _unchanged_bytes(path: Path, expected: str) -> bytes:

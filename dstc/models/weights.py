@@ -24,7 +24,7 @@ import torchvision
 from torch import Tensor
 
 from dstc.backbones import BACKBONES, IMAGENET
-from dstc.checkpoints import FORMAT, load_strictly, read_tensors
+from dstc.checkpoints import FORMAT, described_in, load_strictly, plain_state, read_tensors
 from dstc.errors import UserError
 from dstc.models.deeplab_v2 import DeepLabV2
 from dstc.taxonomy import KNOWN_CLASSES
@@ -83,25 +83,21 @@ def read_weights(path: Path) -> Weights:
     """Read a file of any of the kinds."""
     content = read_tensors(path)
     if isinstance(content, dict) and content.get("format") == FORMAT:
-        return _of_this_project(path, content)
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(f"{path}: holds no plain state dict; save a network's state_dict() alone")
+        return _of_this_project(path, *described_in(content, path))
+    content = plain_state(content, path)
     if any(key.startswith("segnet.") for key in content):
         return _of_the_released_code(path, content)
     return _of_a_backbone(str(path), content)
 
 
-def _of_this_project(path: Path, content: Mapping[str, Any]) -> Weights:
-    described = content["description"]
+def _of_this_project(path: Path, described: Mapping[str, Any], state: Mapping[str, Tensor]) -> Weights:
     model = {"output_stride": 8, **described["model"]}  # files from before it was a parameter do not name it
-    made_for = {key: model[key] for key in FORM}
+    made_for = {key: model.get(key) for key in FORM}
     if made_for["backbone"] not in BACKBONES:
         raise UserError(
             f"{path}: was trained with model.backbone '{made_for['backbone']}', which dstc/backbones.py does not have"
         )
-    return Weights(
-        str(path), "a checkpoint of this project", made_for, content["state"], classes=tuple(described["classes"])
-    )
+    return Weights(str(path), "a checkpoint of this project", made_for, state, classes=tuple(described["classes"]))
 
 
 def _of_the_released_code(path: Path, content: Mapping[str, Tensor]) -> Weights:

@@ -14,6 +14,7 @@ from dstc.image_files import decode_image, decode_label, to_train_ids
 from dstc.index import Entry, digest
 from dstc.preparation.label_rules import LabelRules
 from dstc.preparation.layouts import Pair
+from dstc.sections import is_one_line
 from dstc.taxonomy import IGNORE
 
 ORIENTATION = 0x0112  # the EXIF tag by which a camera says how it was held; 1 is upright
@@ -48,7 +49,13 @@ class Checked:
 
 def check_pair(rules: Rules, root: Path, number: int, pair: Pair) -> Checked:
     """Check the pair below `root`, folder `number` of its domain. All its faults are returned."""
-    faults: list[str] = []
+    faults = [
+        f"{root}: the file name {name!r} holds a line break, a control character or bytes that are not UTF-8; rename it"
+        for name in (pair.image, pair.label or "")
+        if not is_one_line(name)  # split files and tables hold a name a line
+    ]
+    if faults:
+        return Checked(faults=tuple(faults))
     entry, label = None, None
     try:
         entry = _read_image(root, number, pair)
@@ -121,6 +128,8 @@ def _read_label(rules: Rules, root: Path, pair: Pair) -> _Label | None:
 
 def _bytes_of(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file():  # such as a pipe, which would be waited for without end
+            raise UserError(f"{path}: is no regular file")
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None

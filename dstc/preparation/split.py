@@ -51,11 +51,11 @@ def read_labeled(folder: Path, file: str, labeled_names: Sequence[str], unlabele
 
 
 def _lines(folder: Path, file: str) -> Iterator[tuple[int, str]]:
-    if not stays_inside(file) or not (folder / file).resolve().is_relative_to(folder.resolve()):
-        raise UserError(f"split.file: '{file}' must be a file inside the folder {folder}, which git tracks")
     try:
+        if not stays_inside(file) or not (folder / file).resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"split.file: '{file}' must be a file inside the folder {folder}, which git tracks")
         text = (folder / file).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RuntimeError) as error:  # the last of a link to itself
         known = sorted(path.name for path in folder.glob("*") if path.is_file()) if folder.is_dir() else []
         raise UserError(f"split.file: {folder / file} cannot be read ({error}){nearest(file, known)}") from None
     for number, line in enumerate(text.splitlines(), start=1):

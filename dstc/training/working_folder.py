@@ -22,9 +22,9 @@ from typing import Any
 
 import torch
 
-from dstc.checkpoints import read_tensors
+from dstc.checkpoints import read_tensors, write_tensors
 from dstc.errors import UserError
-from dstc.files import write_text, written_whole
+from dstc.files import write_text
 
 STATE, MANIFEST, FINISHED, LOCK = "state.pt", "manifest.json", "finished", "lock"
 
@@ -102,8 +102,7 @@ class WorkingFolder:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the saved state, whole or not at all."""
-        with written_whole(self.path / STATE) as partial, partial.open("wb") as file:
-            torch.save(dict(state), file)
+        write_tensors(self.path / STATE, state)
 
     def finish(self, output: Path) -> None:
         """Note that the outputs are written; the folder stays until dvc.lock records them (see `remove_recorded`)."""

@@ -6,14 +6,11 @@ The stages are run in this process, in a project of a few tiny images.
 from __future__ import annotations
 
 import csv
-import importlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -21,97 +18,9 @@ from ruamel.yaml import YAML
 
 from dstc.index import SPLIT_FILES
 from stages import places
-from tests.pipeline.project import ROOT, SCHEDULE, edit_params
+from tests.bad_input.conftest import SCRIPTS, TRAIN_IMAGES, TRAININGS, contents, name_of, set_params
+from tests.pipeline.project import ROOT
 from tests.preparation import trees
-
-TRAIN_IMAGES, LABELED = 4, 2
-SCRIPTS = [
-    ("prepare_data",),
-    ("make_split",),
-    ("warm_up", "source"),
-    ("warm_up", "target"),
-    ("co_train",),
-    ("evaluate",),
-]
-TRAININGS = SCRIPTS[2:5]
-
-
-def name_of(script: tuple[str, ...]) -> str:
-    return "_".join(script)
-
-
-@pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Run a stage as `python -m stages.x ...` would, in the current folder."""
-
-    def run(script: str, *arguments: str) -> None:
-        monkeypatch.setattr(sys, "argv", [script, *arguments])
-        importlib.import_module(f"stages.{script}").main()
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def warmed_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project as it is when co_train begins."""
-    root = tmp_path_factory.mktemp("errors")
-    trees.gta5(root / "gta5", size=(48, 32))
-    trees.cityscapes(root / "cityscapes", train=TRAIN_IMAGES)
-    paths = {"source": str(root / "gta5"), "target": str(root / "cityscapes")}
-    YAML().dump(trees.raw_params(paths=paths), root / "params.yaml")
-    edit_params(
-        root / "params.yaml",
-        {
-            "split": {"size": LABELED},
-            "warm_up.source": SCHEDULE,
-            "warm_up.target": SCHEDULE,
-            "co_train": {**SCHEDULE, "pictures_every": 2, "cross_supervision_from": 0.0},
-            "runtime": {"device": "cpu", "threads": 1},
-        },
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        for script, *arguments in SCRIPTS[:4]:
-            patch.setattr(sys, "argv", [script, *arguments])
-            importlib.import_module(f"stages.{script}").main()
-    return root
-
-
-@pytest.fixture
-def project(warmed_up: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, entered. The images stay where they are."""
-    shutil.copytree(warmed_up / "data", tmp_path / "data")
-    shutil.copy(warmed_up / "params.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def refusal(stage: Callable[..., None], project: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run a stage that must stop; give its message, having checked that no file came or went."""
-
-    def run(*script: str) -> str:
-        before = contents(project)
-        with pytest.raises(SystemExit) as ended:
-            stage(*script)
-        assert ended.value.code == 1
-        assert contents(project) == before
-        message = capsys.readouterr().err
-        assert "Traceback" not in message
-        lines = [line for line in message.splitlines() if line.startswith("error: ")]
-        assert lines
-        return "\n".join(lines)
-
-    return run
-
-
-def contents(project: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(project)): path.read_bytes() for path in project.rglob("*") if path.is_file()}
-
-
-def set_params(**sections: dict[str, Any]) -> None:
-    edit_params(Path("params.yaml"), {section.replace("__", "."): values for section, values in sections.items()})
-
 
 # --- trainings that go wrong
 
