@@ -49,8 +49,12 @@ def write_text(path: Path, text: str) -> None:
 def require_writable(folder: Path) -> None:
     """Make the folder, or raise the OSError that writing to it would: before hours of work instead of after."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe."):
-        pass
+    try:
+        with tempfile.TemporaryFile(dir=folder):  # without a name, so a kill leaves nothing
+            pass
+    except OSError as error:
+        error.filename = str(folder)
+        raise
 
 
 @contextmanager

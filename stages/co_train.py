@@ -65,7 +65,7 @@ def co_train() -> None:
         WARM_UP_TARGET / NETWORK,
     ]
     tracked = params.model_dump(include={"seed", "model", "optim", "co_train"})
-    with WorkingFolder("co_train", params=tracked, inputs=inputs).held() as working:
+    with WorkingFolder("co_train", params=tracked, inputs=inputs, outputs=CO_TRAIN).held() as working:
         pictures, runtime = working.path / "mixing", params.runtime
         state = trainer.run(streams, pictures, Keeping(working, runtime.save_iterations, runtime.save_minutes))
         with folder_written_whole(CO_TRAIN / "mixing") as folder:

@@ -56,7 +56,7 @@ def warm_up(domain: str) -> None:
     streams = {domain: Stream(index, roots, schedule.batch, schedule.crop)}
     name = f"warm_up_{domain}"
     tracked = {"seed": params.seed, **params.model_dump(include={"model", "optim"}), name: schedule.model_dump()}
-    with WorkingFolder(name, params=tracked, inputs=inputs).held() as working:
+    with WorkingFolder(name, params=tracked, inputs=inputs, outputs=folder).held() as working:
         runtime = params.runtime
         state = train_supervised(
             network,

@@ -1,7 +1,25 @@
-from contextlib import suppress
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from dstc.files import folder_written_whole, write_text, written_whole
+
+
+@contextmanager
+def file_size_limit(limit: int) -> Iterator[None]:
+    """No file can grow beyond `limit` bytes: what a full disk is like, without filling one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_text_is_written_as_utf_8_into_new_folders(tmp_path: Path) -> None:
@@ -34,3 +52,40 @@ def test_a_failed_folder_keeps_the_old_one_and_leaves_nothing_else(tmp_path: Pat
         (partial / "half").write_text("half")
         raise RuntimeError
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["old", "out"]
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_what_a_killed_process_left_is_removed_by_the_next_and_what_a_living_one_writes_is_not(
+    tmp_path: Path, folder: bool
+) -> None:
+    target = tmp_path / "a [1].out"
+    code = (
+        "import os, signal\n"
+        "from pathlib import Path\n"
+        "from dstc.files import folder_written_whole, written_whole\n"
+        f"with {'folder_written_whole' if folder else 'written_whole'}(Path({str(target)!r})):\n"
+        "    print('writing', flush=True)\n"
+        "    input()\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
+    writer = subprocess.Popen([sys.executable, "-c", code], **pipes)  # type: ignore[call-overload]
+    assert writer.stdout.readline() == "writing\n"
+    for living in (True, False):
+        if not living:
+            writer.kill()
+            writer.communicate()
+        with folder_written_whole(target) if folder else written_whole(target):
+            pass
+        assert len([path for path in tmp_path.iterdir() if path.suffix == ".partial"]) == int(living)
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file_and_the_old_one_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with file_size_limit(1000), pytest.raises(OSError, match="File too large") as full:
+        write_text(path, "x" * 5000)
+    assert full.value.filename == str(path)
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]

@@ -6,7 +6,7 @@ So any number of worker processes, and a run that starts at a later iteration, g
 from __future__ import annotations
 
 import functools
-import signal
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dstc.errors import UserError
-from dstc.index import DomainIndex
+from dstc.index import DomainIndex, Entry
 from dstc.loading.samples import crop_pair, read_label, read_pair
 from dstc.randomness import generator
 from dstc.taxonomy import IGNORE
@@ -42,9 +42,17 @@ class Stream:
         images, labels = zip(*samples, strict=True)
         return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
 
-    def _sample(self, position: int, *, seed: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def image_names(self, iteration: int, *, seed: int, name: str) -> list[str]:
+        """The names of the images that `crops` cuts from."""
+        positions = range(iteration * self.batch, (iteration + 1) * self.batch)
+        return [self._entry(position, seed=seed, name=name).name for position in positions]
+
+    def _entry(self, position: int, *, seed: int, name: str) -> Entry:
         epoch, offset = divmod(position, len(self.index))
-        entry = self.index.entries[_order(seed, name, epoch, len(self.index))[offset]]
+        return self.index.entries[_order(seed, name, epoch, len(self.index))[offset]]
+
+    def _sample(self, position: int, *, seed: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+        entry = self._entry(position, seed=seed, name=name)
         image, label = read_pair(entry, self.index, self.roots)
         draws = generator(seed, name, "crop", position)
         return crop_pair(image, label, self.crop, fill=IGNORE, generator=draws)
@@ -70,6 +78,11 @@ def training_batches(
 ) -> Iterator[dict[str, Crops]]:
     """The batches of iterations first..iterations-1, in order, read ahead by `workers` processes (0: in this one)."""
     return _loader(_Iterations(streams, seed), range(first, iterations), workers)
+
+
+def image_names(streams: Mapping[str, Stream], iteration: int, *, seed: int) -> dict[str, list[str]]:
+    """The names of the images in an iteration's batch, by stream."""
+    return {name: stream.image_names(iteration, seed=seed, name=name) for name, stream in streams.items()}
 
 
 @dataclass(frozen=True)
@@ -142,4 +155,5 @@ class _Reporting(Dataset[Any]):
 
 def _prepare_worker(_: int) -> None:
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; only the main one answers it
+    # Ctrl-C, and a SIGTERM to the whole group, are for the main process to answer, which needs its workers meanwhile.
+    os.setpgid(0, 0)

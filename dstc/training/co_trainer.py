@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from dstc.evaluation.pictures import colorize, grid, legend_of
 from dstc.files import written_whole
 from dstc.loading.color_augmentation import color_augmentation
-from dstc.loading.loaders import Crops, Stream, ValidationImages, training_batches
+from dstc.loading.loaders import Crops, Stream, ValidationImages, image_names, training_batches
 from dstc.method.batches import CoTrainingBatch, LabeledBatch
 from dstc.method.class_mix import sample_half_of_classes
 from dstc.method.co_training import PASTE, SOURCE_BIASED_LOSSES, TARGET_BIASED_LOSSES, CoTraining, Step
@@ -101,6 +101,7 @@ class CoTrainer:
             validate_every=schedule.validate_every,
             device=setting.device,
             keeping=keeping,
+            images=lambda iteration: image_names(streams, iteration, seed=self.seed),
         )
         if schedule.choose_checkpoint == "best_on_val":
             for learner in self.learners:

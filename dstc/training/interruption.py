@@ -1,4 +1,8 @@
-"""Being asked to stop: Ctrl-C, SIGTERM, or the death of the dvc that started this process."""
+"""Being asked to stop: Ctrl-C, SIGTERM, or the death of the dvc that started this process.
+
+A killed dvc would otherwise leave a second writer behind. The trainer is dvc's own child under bash, zsh, dash and other
+shells that replace themselves by a single command; under one that does not, such as fish, it is the shell that is watched.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self._signal: int | None = None
-        self._parent = os.getppid()
+        self._parent = None if _is_orphan() else os.getppid()
 
     def note(self, number: int, _: FrameType | None) -> None:
         self._signal = number
@@ -24,12 +28,17 @@ class Interruption:
         if self._signal is not None:
             return signal.Signals(self._signal).name
         if os.getppid() != self._parent:
-            return "the end of the process that started it"  # a killed dvc would otherwise leave a second writer behind
+            return "the end of the process that started it"
         return None
 
     @property
     def exit_status(self) -> int:
         return 128 + (self._signal or signal.SIGTERM)
+
+
+def _is_orphan() -> bool:
+    """Whether the dvc that started this process died before it came to look: dvc's children are of dvc's own group."""
+    return "DVC_STAGE" in os.environ and os.getpgid(os.getppid()) != os.getpgrp()
 
 
 @contextmanager

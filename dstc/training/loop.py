@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,9 +11,10 @@ import torch
 
 from dstc.progress import progress
 from dstc.runtime import peak_memory
+from dstc.training.evidence import Evidence
 from dstc.training.interruption import Interruption, watched
 from dstc.training.state import TrainingState
-from dstc.training.step import finite_losses
+from dstc.training.step import NotFiniteError, finite_losses
 from dstc.training.working_folder import WorkingFolder
 
 Batch = TypeVar("Batch")
@@ -40,15 +41,18 @@ def train(
     validate_every: int,
     device: torch.device,
     keeping: Keeping | None = None,
+    images: Callable[[int], Mapping[str, Sequence[str]]] = lambda _: {},
 ) -> None:
     """Run `step(iteration, batch, learning rate)` until `state` has seen all iterations. In curves they count from 1.
 
     `batches(first)` gives the batches from iteration `first` on. `validate(iteration)` gives the numbers of one row of the
     validation curve; it is asked every `validate_every` iterations and at the end. With `keeping`, a saved state is taken
     up, and SIGINT, SIGTERM or the death of the parent process save and stop. Prints how long it took and what share of it
-    was spent waiting for data.
+    was spent waiting for data. A loss or gradient that is not finite ends it; `images(iteration)`, counted from 0, names
+    the images of the batch then.
     """
     _take_up(state, keeping, name)
+    evidence = Evidence(state.networks)
     first, began, waited, saved_at = state.iteration, time.perf_counter(), 0.0, time.monotonic()
     row_every, source = max(1, iterations // 100), batches(first)
     with progress(total=iterations, desc=name, unit="it", initial=first) as bar, watched() as interruption:
@@ -57,8 +61,13 @@ def train(
             batch = next(source)
             waited += time.perf_counter() - asked
             rate = learning_rate(state.iteration)
+            evidence.note()
             values = step(state.iteration, batch, rate)
-            losses = finite_losses(values, iteration=state.iteration + 1, learning_rate=rate)
+            try:
+                losses = finite_losses(values, state.learners, iteration=state.iteration + 1, learning_rate=rate)
+            except NotFiniteError as fault:
+                seen = images(state.iteration)
+                raise evidence.complaint(fault, name, state.iteration, rate, batch=batch, images=seen) from None
             state.iteration += 1
             done, last = state.iteration, state.iteration == iterations
             state.losses.add(losses)

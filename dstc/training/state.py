@@ -28,11 +28,16 @@ class TrainingState:
     averaged: Mapping[str, nn.Module] = field(default_factory=dict)
     iteration: int = 0
 
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """Every network that a step depends on, by name."""
+        return {learner.name: learner.network for learner in self.learners}
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values and tensors alone, so that loading runs no code."""
         return {
             "iteration": self.iteration,
-            "networks": {learner.name: learner.network.state_dict() for learner in self.learners},
+            "networks": {name: network.state_dict() for name, network in self.networks.items()},
             "optimizers": {learner.name: learner.optimizer.state_dict() for learner in self.learners},
             "losses": self.losses.as_dict(),
             "validation": self.validation.as_dict(),

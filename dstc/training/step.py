@@ -47,13 +47,36 @@ def training_step(
     return values
 
 
-def finite_losses(values: Mapping[str, Tensor], *, iteration: int, learning_rate: float) -> dict[str, float]:
-    """The losses as numbers, fetched in one go; one that is not finite ends the run, named."""
-    numbers = dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
-    for name, value in numbers.items():
+class NotFiniteError(UserError):
+    """A loss or a gradient is NaN or infinite."""
+
+
+def finite_losses(
+    values: Mapping[str, Tensor], learners: Sequence[Learner] = (), *, iteration: int, learning_rate: float
+) -> dict[str, float]:
+    """The losses as numbers; one that is not finite, or a learner's gradient that is not, raises NotFiniteError, named.
+
+    Everything is fetched from the device in one go, so this waits for it once a step.
+    """
+    gradients = {learner.name: _largest_gradient(learner) for learner in learners}
+    fetched = torch.stack([*values.values(), *gradients.values()]).tolist()
+    losses = dict(zip(values, fetched, strict=False))
+    where = f"(learning rate {learning_rate:.3g})"
+    for name, value in losses.items():
         if not math.isfinite(value):
-            raise UserError(
-                f"iteration {iteration}: the loss {name} is {value} (learning rate {learning_rate:.3g}); nothing was "
-                "saved. Lower the learning rate or check the images of this batch"
+            raise NotFiniteError(f"iteration {iteration}: the loss {name} is {value} {where}")
+    for name, value in zip(gradients, fetched[len(losses) :], strict=True):
+        if not math.isfinite(value):
+            raise NotFiniteError(
+                f"iteration {iteration}: the gradient of {name} is {value} {where}, its losses are finite"
             )
-    return numbers
+    return losses
+
+
+def _largest_gradient(learner: Learner) -> Tensor:
+    """The largest absolute value in the gradients of the last step: not finite exactly if one of them is not."""
+    parameters = [parameter for group in learner.optimizer.param_groups for parameter in group["params"]]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return torch.zeros((), device=parameters[0].device)
+    return torch.nn.utils.get_total_norm(gradients, norm_type=math.inf)

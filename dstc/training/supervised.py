@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from torch import Tensor
 
-from dstc.loading.loaders import Crops, Stream, ValidationImages, training_batches
+from dstc.loading.loaders import Crops, Stream, ValidationImages, image_names, training_batches
 from dstc.method.cross_entropy import cross_entropy
 from dstc.models.deeplab_v2 import DeepLabV2
 from dstc.randomness import stream_seed
@@ -36,8 +36,10 @@ def train_supervised(
     learner = setting.learner(name, network)
     state = TrainingState([learner])
 
+    seed = stream_seed(setting.seed, name)
+
     def batches(first: int) -> Iterator[dict[str, Crops]]:
-        seed, workers = stream_seed(setting.seed, name), setting.runtime.workers
+        workers = setting.runtime.workers
         return training_batches(streams, seed=seed, first=first, iterations=schedule.iterations, workers=workers)
 
     def step(_: int, batch: dict[str, Crops], learning_rate: float) -> dict[str, Tensor]:
@@ -73,5 +75,6 @@ def train_supervised(
         validate_every=schedule.validate_every,
         device=setting.device,
         keeping=keeping,
+        images=lambda iteration: image_names(streams, iteration, seed=seed),
     )
     return state

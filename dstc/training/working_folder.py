@@ -1,9 +1,9 @@
 """Where a training keeps what must survive a kill: outside every DVC output, since those are deleted before a stage runs.
 
 A working folder is named by a fingerprint of all that decides the result: the parameters of the stage, the bytes of its
-inputs, the code it imports, torch's version. The same command typed again finds it and goes on; anything changed gets a
-folder of its own and starts anew. It lies in .work/ of the main repository, also when DVC runs the stage in a copy
-(DVC_ROOT names the repository then), so interrupted experiments go on as well.
+inputs, the code it imports, the versions of what computes. The same command typed again finds it and goes on; anything
+changed gets a folder of its own and starts anew. It lies in .work/ of the main repository, also when DVC runs the stage
+in a copy (DVC_ROOT names the repository then), so interrupted experiments go on as well.
 """
 
 from __future__ import annotations
@@ -14,48 +14,61 @@ import json
 import os
 import shutil
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from dstc.checkpoints import read_tensors, write_tensors
 from dstc.errors import UserError
 from dstc.files import write_text
 
 STATE, MANIFEST, FINISHED, LOCK = "state.pt", "manifest.json", "finished", "lock"
+COMPUTING = ("torch", "torchvision", "numpy", "pillow")  # packages whose version decides bits
 
 
 def runs_folder() -> Path:
     """The folder of all working folders."""
-    return Path(os.environ.get("DVC_ROOT", "")) / ".work" / "runs"
+    return _work() / "runs"
+
+
+def failures_folder() -> Path:
+    """Where the evidence of failed steps goes: not in a run's own folder, which a run without a saved state leaves not."""
+    return _work() / "failures"
+
+
+def _work() -> Path:
+    return Path(os.environ.get("DVC_ROOT", "")) / ".work"
 
 
 class WorkingFolder:
     """The working folder of one stage's run, held by one process at a time."""
 
-    def __init__(self, stage: str, *, params: Mapping[str, Any], inputs: Sequence[Path]) -> None:
+    def __init__(
+        self, stage: str, *, params: Mapping[str, Any], inputs: Sequence[Path], outputs: Path | None = None
+    ) -> None:
+        """`params` and `inputs` decide the result; `outputs` is the folder that the stage writes it to."""
+        self.outputs = outputs
         self.inputs = {str(path): _digest_of(path) for path in inputs}
         self.manifest = {
             **{f"parameter {key}": json.dumps(value, sort_keys=True) for key, value in _flat(params).items()},
             **{f"input {path}": digest for path, digest in self.inputs.items()},
             **{f"code {name}": digest for name, digest in _code().items()},
-            "torch": torch.__version__,
+            **{f"version of {name}": version(name) for name in COMPUTING},
         }
         name = hashlib.blake2b(json.dumps(self.manifest, sort_keys=True).encode(), digest_size=8).hexdigest()
         self.stage, self.path = stage, runs_folder() / f"{stage}-{name}"
 
     @contextmanager
     def held(self) -> Iterator[WorkingFolder]:
-        """Hold the folder alone; wait, saying so, while another process holds it. The system frees it of a dead one.
+        """Hold the folder alone, and the outputs; wait, saying so, while another process does. A dead one holds nothing.
 
-        A run that ends before it saved anything leaves no folder.
+        The outputs, since a trainer of other parameters whose dvc was killed may still be about to write them. A run that
+        ends before it saved anything leaves no folder.
         """
         why = self._what_changed()
-        with self._locked():
+        with self._outputs_locked(), self._locked():
             if not (self.path / MANIFEST).exists():
                 write_text(self.path / MANIFEST, json.dumps(self.manifest, indent=1) + "\n")
                 if why:
@@ -67,29 +80,49 @@ class WorkingFolder:
                     shutil.rmtree(self.path, ignore_errors=True)
 
     @contextmanager
+    def _outputs_locked(self) -> Iterator[None]:
+        if self.outputs is None:
+            yield
+            return
+        self.outputs.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.outputs, os.O_RDONLY)
+        try:
+            self._lock(handle, lambda: f"another process is about to write to {self.outputs}")
+            yield
+        finally:
+            _release(handle)
+
+    @contextmanager
     def _locked(self) -> Iterator[None]:
+        handle = self._lock_file()
+        try:
+            os.ftruncate(handle, 0)
+            os.write(handle, str(os.getpid()).encode())
+            yield
+        finally:
+            _release(handle)
+
+    def _lock_file(self) -> int:
+        """The descriptor of the locked file. Whoever held it may have taken the folder away: then the new one counts."""
         path = self.path / LOCK
         while True:
             self.path.mkdir(parents=True, exist_ok=True)
-            with path.open("a+") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    lock.seek(0)
-                    print(
-                        f"{self.stage}: process {lock.read().strip()} is at this very run; waiting for it", flush=True
-                    )
-                    fcntl.flock(lock, fcntl.LOCK_EX)
-                if not path.exists() or not os.path.samestat(path.stat(), os.fstat(lock.fileno())):
-                    continue  # whoever held it took the folder away; lock the new one
-                lock.truncate(0)
-                lock.write(str(os.getpid()))
-                lock.flush()
-                yield
-                return
+            with suppress(FileNotFoundError):
+                handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+                self._lock(handle, lambda: f"process {path.read_text()} is at this very run")
+                if path.exists() and os.path.samestat(path.stat(), os.fstat(handle)):
+                    return handle
+                os.close(handle)
+
+    def _lock(self, handle: int, who: Callable[[], str]) -> None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{self.stage}: {who()}; waiting for it", flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
 
     def load(self) -> dict[str, Any] | None:
-        """The state that was saved last, or None."""
+        """The state that was saved last; None where there is none, or, saying so, where it is damaged."""
         path = self.path / STATE
         if not path.exists():
             return None
@@ -123,23 +156,17 @@ class WorkingFolder:
         return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 
+def _release(handle: int) -> None:
+    fcntl.flock(handle, fcntl.LOCK_UN)  # closing alone would leave it to loader workers that live on, forked with it
+    os.close(handle)
+
+
 def remove_recorded(lock_file: Path = Path("dvc.lock")) -> None:
     """Remove the working folders of finished runs whose outputs dvc.lock records: they have done their duty."""
     recorded = lock_file.read_text() if lock_file.exists() else ""
     for note in runs_folder().glob(f"*/{FINISHED}"):
         if note.read_text().strip() in recorded:
             shutil.rmtree(note.parent, ignore_errors=True)
-
-
-def describe_all() -> list[str]:
-    """One line for each working folder: its name, how far it is, its age, its megabytes."""
-    lines = []
-    for folder in sorted(runs_folder().glob("*-*")):
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
-        age = (time.time() - folder.stat().st_mtime) / 3600
-        state = "finished" if (folder / FINISHED).exists() else "interrupted"
-        lines.append(f"{folder.name}  {state}  {age:.1f} hours old  {size:.0f} MB")
-    return lines
 
 
 def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -159,7 +186,7 @@ def _digest_of(path: Path) -> str:
 
 
 def _code() -> dict[str, str]:
-    """Digests of the project's modules that this process has imported."""
-    modules = {name: module for name, module in sys.modules.items() if name.split(".")[0] in ("dstc", "stages")}
-    files = {name: getattr(module, "__file__", None) for name, module in sorted(modules.items())}
-    return {name: _digest_of(Path(file)) for name, file in files.items() if file}
+    """Digests of the project's modules that this process has imported, the stage that it runs as `__main__` included."""
+    specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
+    own = {spec.name: spec.origin for spec in specs if spec and spec.name.split(".")[0] in ("dstc", "stages")}
+    return {name: _digest_of(Path(origin)) for name, origin in sorted(own.items()) if origin}

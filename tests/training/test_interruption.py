@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from dstc.training.loop import Keeping, train
 from dstc.training.optimizer import build_optimizer, set_learning_rate
+from dstc.training.runs import list_runs, main
 from dstc.training.state import TrainingState
 from dstc.training.step import Learner, training_step
-from dstc.training.working_folder import WorkingFolder, describe_all, remove_recorded
+from dstc.training.working_folder import WorkingFolder, remove_recorded
 
 ITERATIONS = 12
 
@@ -178,11 +179,88 @@ def test_a_folder_goes_once_dvc_lock_records_its_run(folder: WorkingFolder, tmp_
     output.write_bytes(b"weights")
     with folder.held():
         run(new_state(), folder)
-        assert "interrupted" in describe_all()[0]
+        assert [run.state for run in list_runs()] == ["at work"]
         folder.finish(output)
     remove_recorded(tmp_path / "dvc.lock")
     assert folder.path.exists()
-    assert "finished" in describe_all()[0]
+    assert [run.state for run in list_runs()] == ["finished"]
     (tmp_path / "dvc.lock").write_text("md5: " + (folder.path / "finished").read_text())
     remove_recorded(tmp_path / "dvc.lock")
     assert not folder.path.exists()
+
+
+def test_old_working_folders_are_listed_and_cleaned_by_one_command_but_not_one_at_work(
+    folder: WorkingFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([])
+    assert capsys.readouterr().out == "nothing to list in .work/runs\n"
+    others = [WorkingFolder("other", params={"lr": rate}, inputs=[]) for rate in (1, 2)]
+    for other in others:
+        with other.held():
+            run(new_state(), other)
+    os.utime(others[0].path / "state.pt", (0, 0))
+    for name in ("manifest.json", "lock"):
+        os.utime(others[0].path / name, (0, 0))
+    (tmp_path / ".work/failures").mkdir()
+    (tmp_path / ".work/failures/test_iteration_000003.pt").write_bytes(b"evidence")
+    with folder.held():
+        run(new_state(), folder)
+        capsys.readouterr()
+        main(["list"])
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split("  ")[1] for line in lines] == ["interrupted", "interrupted", "at work", "failed step"]
+        main(["clean", "--hours", "1"])
+        assert capsys.readouterr().out.startswith(f"removed {others[0].path}  interrupted  ")
+        assert others[1].path.exists()
+        main(["clean"])
+        assert [run.path for run in list_runs()] == [folder.path]
+        assert folder.load() is not None
+    assert not (tmp_path / ".work/failures/test_iteration_000003.pt").exists()
+
+
+def test_a_training_of_other_parameters_waits_while_one_is_about_to_write_to_the_same_outputs(
+    folder: WorkingFolder, tmp_path: Path
+) -> None:
+    code = (
+        "from pathlib import Path\n"
+        "from dstc.training.working_folder import WorkingFolder\n"
+        "with WorkingFolder('test', params={'lr': 0.2}, inputs=[], outputs=Path('out')).held(): print('in')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    folder.outputs = tmp_path / "out"
+    with folder.held():
+        second = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
+        )
+        assert second.stdout is not None
+        assert second.stdout.readline() == "test: another process is about to write to out; waiting for it\n"
+        assert second.poll() is None
+    assert second.stdout.readline() == "in\n"
+    assert second.wait(timeout=30) == 0
+
+
+def test_the_script_of_the_stage_is_part_of_the_code(tmp_path: Path) -> None:
+    """It runs as `__main__`, under which name nobody would look for it."""
+    code = (
+        "import argparse, runpy\n"
+        "from dstc.training import working_folder\n"
+        "def look(*_, **__): print('\\n'.join(working_folder._code())); raise SystemExit\n"
+        "argparse.ArgumentParser.parse_args = look\n"
+        "runpy.run_module('stages.warm_up', run_name='__main__', alter_sys=True)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    names = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment, check=True
+    ).stdout.split()
+    assert "stages.warm_up" in names
+    assert "dstc.training.loop" in names
+
+
+def test_a_process_whose_dvc_died_before_it_came_to_look_stops_at_once(
+    folder: WorkingFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DVC_STAGE", "warm_up_source")
+    monkeypatch.setattr(os, "getpgrp", lambda: -1)
+    with folder.held(), pytest.raises(SystemExit):
+        run(new_state(), folder)
+    assert "stopped by the end of the process that started it after iteration 1 of 12" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -60,6 +61,9 @@ def test_curves_have_about_a_hundred_rows_and_the_last_iteration() -> None:
     assert curves.losses.rows[-1]["iteration"] == 250
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_at_its_iteration() -> None:
+def test_a_loss_that_is_not_finite_ends_the_run_at_its_iteration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"iteration 3: the loss loss is nan"):
         run(5, losses=iter([1.0, 1.0, float("nan"), 1.0]))

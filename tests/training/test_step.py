@@ -5,8 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dstc.errors import UserError
-from dstc.training.step import Learner, finite_losses, training_step
+from dstc.training.step import Learner, NotFiniteError, finite_losses, training_step
 
 
 class Number(nn.Module):
@@ -95,12 +94,40 @@ def test_a_network_without_losses_stays_as_it_is() -> None:
 @pytest.mark.parametrize(("value", "shown"), [(float("nan"), "nan"), (float("inf"), "inf")])
 def test_a_loss_that_is_not_finite_ends_the_run_with_iteration_and_term_named(value: float, shown: str) -> None:
     values = {"source_biased/source_cross_entropy": torch.tensor(1.0), "source_biased/alignment": torch.tensor(value)}
-    expected = (
-        f"iteration 7: the loss source_biased/alignment is {shown} (learning rate 0.00025); nothing was saved. "
-        "Lower the learning rate or check the images of this batch"
-    )
-    with pytest.raises(UserError, match=re.escape(expected)):
+    expected = f"iteration 7: the loss source_biased/alignment is {shown} (learning rate 0.00025)"
+    with pytest.raises(NotFiniteError, match=re.escape(expected)):
         finite_losses(values, iteration=7, learning_rate=2.5e-4)
+
+
+@pytest.mark.parametrize(("value", "shown"), [(float("nan"), "nan"), (float("-inf"), "inf")])
+@pytest.mark.parametrize("sequential", [False, True])
+def test_a_gradient_that_is_not_finite_ends_the_run_though_the_losses_are(
+    value: float, shown: str, sequential: bool
+) -> None:
+    first, second = learner("first", 1.0), learner("second", 2.0)
+    weight_of(first).register_hook(lambda gradient: gradient * value)
+    losses = [(one, lambda one=one: iter([{"square": weight_of(one) ** 2}])) for one in (first, second)]
+    values = training_step(losses, sequential=sequential)
+    expected = f"iteration 3: the gradient of first is {shown} (learning rate 0.1), its losses are finite"
+    with pytest.raises(NotFiniteError, match=re.escape(expected)):
+        finite_losses(values, [first, second], iteration=3, learning_rate=0.1)
+
+
+def test_a_large_gradient_is_finite() -> None:
+    one = learner("one", 1.0)
+    values = training_step([(one, lambda: iter([{"steep": weight_of(one) * 3e38}]))])
+    assert finite_losses(values, [one], iteration=1, learning_rate=0.1) == {"one/steep": pytest.approx(3e38)}
+
+
+def test_everything_is_fetched_from_the_device_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = learner("one", 1.0), learner("other", 1.0)
+    values = training_step([(one, lambda: iter([{"a": weight_of(one) ** 2, "b": 1 * weight_of(one)}]))])
+    fetches = []
+    for fetch in ("tolist", "item", "__float__", "__bool__", "cpu", "numpy"):
+        original = getattr(Tensor, fetch)
+        monkeypatch.setattr(Tensor, fetch, lambda *a, f=original, n=fetch: (fetches.append(n), f(*a))[1])
+    assert finite_losses(values, [one, other], iteration=1, learning_rate=0.1) == {"one/a": 1.0, "one/b": 1.0}
+    assert fetches == ["tolist"]
 
 
 def test_finite_losses_come_as_numbers_under_their_names() -> None:
