@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.dstc-ready
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: repro test test-slow lint env pin preset clean
+.PHONY: repro test test-slow endurance runs lint env pin preset clean
 
 repro: $(READY)
 	dvc repro
@@ -21,6 +21,14 @@ test: $(READY)
 
 test-slow: $(READY)
 	pytest -m slow
+
+# Kill the training stages at random moments and compare bytes: about ten seconds of CPU a kill.
+endurance: $(READY)
+	python -m tests.endurance --kills 42 --seed 0
+
+# The working folders of interrupted and finished trainings; `python -m dstc.training.runs clean` removes them.
+runs: $(READY)
+	python -m dstc.training.runs
 
 lint: $(READY)
 	ruff check .
