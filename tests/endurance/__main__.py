@@ -77,8 +77,10 @@ class Arena:
 
 
 def outputs_of(project: Project, stage: str) -> dict[str, bytes]:
+    """Every file in the stage's folder, but for the list that DVC keeps there for git."""
     folder = project.root / "data" / stage
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".gitignore")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def build(folder: Path) -> Arena:
@@ -210,7 +212,9 @@ def two_starts(arena: Arena, stage: str) -> str:
     waited = [text for text in said if "; waiting for it" in text]
     if len(waited) != 1 or f"goes on after iteration {ITERATIONS}," not in waited[0]:
         return f"the second did not wait for the first: {said}"
-    return "" if outputs_of(arena.project, stage) == arena.outputs[stage] else "other bytes"
+    found, expected = outputs_of(arena.project, stage), arena.outputs[stage]
+    other = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+    return f"other bytes in {other}" if other else ""
 
 
 def main() -> None:
