@@ -12,7 +12,11 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
 CODE = [path for folder in ("dstc", "stages") for path in sorted((ROOT / folder).rglob("*.py"))]
-COMMANDS = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in CODE if "__main__" in path.read_text()]
+COMMANDS = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in CODE
+    if 'if __name__ == "__main__"' in path.read_text()
+]
 HOOKS = YAML(typ="safe").load(ROOT / ".pre-commit-config.yaml")["repos"]
 JOBS = YAML(typ="safe").load(ROOT / ".github/workflows/checks.yml")["jobs"]
 

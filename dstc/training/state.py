@@ -31,7 +31,8 @@ class TrainingState:
     @property
     def networks(self) -> dict[str, nn.Module]:
         """Every network that a step depends on, by name."""
-        return {learner.name: learner.network for learner in self.learners}
+        averaged = {f"average of {name}": network for name, network in self.averaged.items()}
+        return {learner.name: learner.network for learner in self.learners} | averaged
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values and tensors alone, so that loading runs no code."""
@@ -42,15 +43,13 @@ class TrainingState:
             "losses": self.losses.as_dict(),
             "validation": self.validation.as_dict(),
             "best": self.best,
-            "averaged": {name: network.state_dict() for name, network in self.averaged.items()},
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
+        for name, network in self.networks.items():
+            network.load_state_dict(saved["networks"][name])
         for learner in self.learners:
-            learner.network.load_state_dict(saved["networks"][learner.name])
             learner.optimizer.load_state_dict(saved["optimizers"][learner.name])
-        for name, network in self.averaged.items():
-            network.load_state_dict(saved["averaged"][name])
         self.losses.restore(saved["losses"])
         self.validation.restore(saved["validation"])
         self.best, self.iteration = dict(saved["best"]), saved["iteration"]

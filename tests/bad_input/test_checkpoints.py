@@ -67,7 +67,7 @@ TABLE: dict[str, tuple[Callable[[], Any], str]] = {
     "code": (lambda: torch.save({"format": FORMAT, "state": RunsWhenLoaded()}, NETWORK), "loading it could run code"),
     "a whole network": (lambda: torch.save(torch.nn.Linear(1, 1), NETWORK), "loading it could run code"),
     "plain weights": (content_of(lambda content: content["state"]), "not a checkpoint of this project"),
-    "a number": (content_of(lambda _: 3), "not a checkpoint of this project"),
+    "a number": (content_of(lambda _: 3), "holds no plain state dict"),
     "no description": (content_of(lambda content: content.pop("description") and None), "does not say which classes"),
     "a description of words": (
         content_of(lambda content: content.update(description="x")),
@@ -85,7 +85,7 @@ TABLE: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a weight too few": (
         content_of(lambda content: content["state"].popitem() and None),
-        "does not fit this network: 1 keys are missing (such as ",
+        "does not fit model.backbone 'narrow_resnet': 1 keys are missing (such as ",
     ),
     "a weight of another shape": (content_of(first_state(lambda tensor: tensor[:1])), "1 shapes differ ("),
     "other classes": (
@@ -94,9 +94,12 @@ TABLE: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "another normalization": (
         content_of(lambda content: content["description"]["model"].update(normalization="caffe_bgr")),
-        "was trained with model.normalization 'caffe_bgr', not 'imagenet_rgb'",
+        "made for model.normalization 'caffe_bgr', but it is 'imagenet_rgb'",
     ),
-    "another backbone": (lambda: set_params(model={"backbone": "mobilenet_v2"}), "does not fit this network"),
+    "another backbone": (
+        lambda: set_params(model={"backbone": "mobilenet_v2"}),
+        "made for model.backbone 'narrow_resnet', but it is 'mobilenet_v2'",
+    ),
     "another number of classes": (
         content_of(lambda content: content["state"].update(_fewer_outputs(content["state"]))),
         "shapes differ (",
