@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 
 from dstc.loading.normalization import Normalization
 
 
 def color_augmentation(images: Tensor, normalization: Normalization, *, generator: torch.Generator) -> Tensor:
     """Jitter brightness, contrast, saturation and hue of each normalized image (N, 3, H, W), and blur half of them."""
+    from torchvision.transforms.v2 import functional as transforms  # two seconds, for an option that is off by default
+
     rgb = normalization.invert(images).permute(0, 3, 1, 2)
     augmented = []
     for image in rgb:

@@ -5,14 +5,50 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torchvision.models.resnet import Bottleneck
 
 # (strides, dilations) of layer1..layer4 by output stride; the stem has brought the image to a quarter before.
 _LAYERS = {8: ((1, 2, 1, 1), (1, 1, 2, 4)), 16: ((1, 2, 2, 1), (1, 1, 1, 2))}
 
 
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions beside a shortcut (He et al., 2016), under torchvision's state-dict names.
+
+    Not torchvision's own class: importing that package costs every stage two seconds, as much as torch itself.
+    """
+
+    expansion = 4
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        *,
+        strides: tuple[int, int] = (1, 1),
+        dilation: int,
+        downsample: nn.Module | None = None,
+    ) -> None:
+        """`strides` are those of the first two convolutions."""
+        super().__init__()
+        out = width * self.expansion
+        self.conv1 = nn.Conv2d(channels, width, 1, stride=strides[0], bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride=strides[1], padding=dilation, dilation=dilation, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, out, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, channels, H, W) to (N, 4 * width, H, W), both sides divided by the strides and rounded up."""
+        inner = self.relu(self.bn1(self.conv1(features)))
+        inner = self.relu(self.bn2(self.conv2(inner)))
+        inner = self.bn3(self.conv3(inner))
+        return self.relu(inner + (features if self.downsample is None else self.downsample(features)))
+
+
 class ResNet(nn.Module):
-    """A dilated ResNet out of torchvision's bottlenecks, with torchvision's state-dict names (conv1, bn1, layer1..layer4).
+    """A dilated ResNet of bottlenecks, with torchvision's state-dict names (conv1, bn1, layer1..layer4).
 
     `stride_on` says where a strided bottleneck has its stride: "first_conv", on the first 1x1 convolution (the Caffe form,
     which the DeepLab init file and the released code have), or "second_conv", on the 3x3 (torchvision's form). Weights
@@ -53,9 +89,8 @@ class ResNet(nn.Module):
 def _layer(channels: int, width: int, count: int, *, stride: int, dilation: int, stride_on: str) -> nn.Sequential:
     out = width * Bottleneck.expansion
     shortcut = nn.Sequential(nn.Conv2d(channels, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out))
-    first = Bottleneck(channels, width, stride=stride, downsample=shortcut, dilation=dilation)
-    if stride_on == "first_conv":
-        first.conv1.stride, first.conv2.stride = (stride, stride), (1, 1)
+    strides = (stride, 1) if stride_on == "first_conv" else (1, stride)
+    first = Bottleneck(channels, width, strides=strides, dilation=dilation, downsample=shortcut)
     return nn.Sequential(first, *(Bottleneck(out, width, dilation=dilation) for _ in range(count - 1)))
 
 

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torchvision
 from torch import Tensor
 
 from dstc.backbones import BACKBONES, IMAGENET
@@ -135,6 +134,8 @@ def _of_a_backbone(origin: str, content: Mapping[str, Tensor]) -> Weights:
 
 
 def _from_torchvision(backbone: str, name: str) -> Weights:
+    import torchvision  # two seconds, which every other kind of weights does without
+
     try:
         weights = torchvision.models.get_model_weights(backbone)[IMAGENET[name]]
         return _of_a_backbone(f"model.initial_weights '{name}'", weights.get_state_dict(progress=True, check_hash=True))
