@@ -16,6 +16,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
+def work_folder() -> Path:
+    """Where what no output holds is kept: .work/ of the main repository, also where DVC runs a stage in a copy of it."""
+    return Path(os.environ.get("DVC_ROOT", "")) / ".work"
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; on success it becomes `path`, on failure it disappears.

@@ -6,6 +6,7 @@ changes the index, and a file that no longer matches its digest stops the traini
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections import Counter
@@ -68,6 +69,11 @@ class DomainIndex:
             if known.names == self.class_names:
                 return known
         return Classes(self.class_names, self.class_colors)
+
+    @functools.cached_property
+    def label_meaning(self) -> str:
+        """A digest of what the values in label files mean."""
+        return digest(json.dumps([self.label_ids, self.label_colors], sort_keys=True).encode())
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -188,3 +189,14 @@ class Runtime(Section):
     save_iterations: Count
     save_minutes: Annotated[float, Field(gt=0)]
     threads: Annotated[int, Field(ge=0, le=1024)]
+    cache: str
+    cache_gigabytes: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _cache_has_one_place(self) -> Self:
+        if self.cache not in ("auto", "none") and not Path(self.cache).is_absolute():
+            raise ValueError(
+                f"cache must be 'auto', 'none' or an absolute path (experiments run in copies of this folder), "
+                f"not '{self.cache}'"
+            )
+        return self

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dstc.files import write_text
 from dstc.index import load_index, read_split, root_folders
+from dstc.loading.cache import open_cache
 from dstc.loading.loaders import Stream, ValidationImages
 from dstc.params import Params, read_params
 from dstc.training.setting import Setting
@@ -26,14 +27,15 @@ def streams_of(name: str, params: Params) -> dict[str, Stream]:
     target_roots = root_folders(params.paths.target, "cityscapes")
     source, target = load_index(INDEX_SOURCE), load_index(INDEX_TARGET_TRAIN)
     labeled, _ = read_split(SPLIT)
-    batch, half = schedule.batch, schedule.batch // 2
+    batch, half, crop = schedule.batch, schedule.batch // 2, schedule.crop
+    cache = open_cache(params.runtime.cache, params.runtime.cache_gigabytes)
     return {
-        "source": {"source": Stream(source, source_roots, batch, schedule.crop)},
-        "target": {"target": Stream(target.named(labeled), target_roots, batch, schedule.crop)},
-        "all_labels": {"target": Stream(target, target_roots, batch, schedule.crop)},
+        "source": {"source": Stream(source, source_roots, batch, crop, cache)},
+        "target": {"target": Stream(target.named(labeled), target_roots, batch, crop, cache)},
+        "all_labels": {"target": Stream(target, target_roots, batch, crop, cache)},
         "joint": {
-            "source": Stream(source, source_roots, half, schedule.crop),
-            "target": Stream(target.named(labeled), target_roots, batch - half, schedule.crop),
+            "source": Stream(source, source_roots, half, crop, cache),
+            "target": Stream(target.named(labeled), target_roots, batch - half, crop, cache),
         },
     }[name]
 
@@ -43,7 +45,12 @@ def main(name: str, iterations: int) -> None:
     schedule = params.warm_up.target.model_copy(
         update={"iterations": iterations, "schedule_iterations": iterations, "validate_every": iterations}
     )
-    val = ValidationImages(load_index(INDEX_TARGET_VAL), root_folders(params.paths.target, "cityscapes"))
+    val = ValidationImages(
+        load_index(INDEX_TARGET_VAL),
+        root_folders(params.paths.target, "cityscapes"),
+        open_cache(params.runtime.cache, params.runtime.cache_gigabytes),
+        own_labels=False,
+    )
     setting = Setting.of(params, val.index.classes)
     network = setting.new_network()
     title = f"{name}_{iterations}"

@@ -11,6 +11,7 @@ import shutil
 from dstc.errors import reported
 from dstc.files import folder_written_whole, require_writable
 from dstc.index import load_index, read_split, root_folders
+from dstc.loading.cache import open_cache
 from dstc.loading.loaders import Stream, ValidationImages
 from dstc.method.domain_specific_initialization import initialize_branches
 from dstc.params import read_params
@@ -37,13 +38,15 @@ def co_train() -> None:
     target_roots = root_folders(params.paths.target, "cityscapes", params.paths.unlabeled)
     source, target = load_index(INDEX_SOURCE), load_index(INDEX_TARGET_TRAIN)
     labeled, unlabeled = read_split(SPLIT)
+    cache = open_cache(params.runtime.cache, params.runtime.cache_gigabytes)
+    batch, crop, source_roots = settings.batch, settings.crop, root_folders(params.paths.source, "gta5")
     streams = {
-        "source": Stream(source, root_folders(params.paths.source, "gta5"), settings.batch.source, settings.crop),
-        "labeled_target": Stream(target.named(labeled), target_roots, settings.batch.labeled_target, settings.crop),
+        "source": Stream(source, source_roots, batch.source, crop, cache),
+        "labeled_target": Stream(target.named(labeled), target_roots, batch.labeled_target, crop, cache),
     }
     if unlabeled:
         images = target.named(unlabeled).without_labels()
-        streams["unlabeled_target"] = Stream(images, target_roots, settings.batch.unlabeled_target, settings.crop)
+        streams["unlabeled_target"] = Stream(images, target_roots, batch.unlabeled_target, crop, cache)
     else:
         print("co_train: every target image is labeled, so the terms on unlabeled images are skipped")
 
@@ -54,7 +57,7 @@ def co_train() -> None:
         lambda: setting.trained_network(WARM_UP_TARGET / NETWORK),
         initialization=settings.initialization,
     )
-    val = ValidationImages(load_index(INDEX_TARGET_VAL), target_roots)
+    val = ValidationImages(load_index(INDEX_TARGET_VAL), target_roots, cache, own_labels=False)
     trainer = CoTrainer(branches, setting=setting, co_train=settings, val=val)
     inputs = [
         INDEX_SOURCE,

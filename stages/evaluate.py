@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dstc.errors import UserError, reported
@@ -25,6 +26,7 @@ from dstc.evaluation.protocols import ValBatch, evaluate
 from dstc.evaluation.val_pictures import choose, draw_predictions, file_names
 from dstc.files import folder_written_whole, write_text
 from dstc.index import load_index, read_split, root_folders
+from dstc.loading.cache import open_cache
 from dstc.loading.loaders import ValidationImages
 from dstc.models.weights import read_checkpoint
 from dstc.params import Params, read_params
@@ -64,7 +66,7 @@ def evaluate_networks() -> None:
     with folder_written_whole(METRICS / "pictures") as folder:
         draw_predictions(
             networks,
-            batches_of(ValidationImages(index.named(chosen), images.roots), params, "drawing"),
+            batches_of(replace(images, index=index.named(chosen), own_labels=False), params, "drawing"),
             normalize=normalize,
             classes=index.classes,
             device=device,
@@ -114,7 +116,8 @@ def score_checkpoints(paths: Sequence[Path]) -> None:
 
 def val_images(params: Params) -> ValidationImages:
     roots = root_folders(params.paths.target, "cityscapes", params.paths.unlabeled)
-    return ValidationImages(load_index(INDEX_TARGET_VAL), roots)
+    cache = open_cache(params.runtime.cache, params.runtime.cache_gigabytes)
+    return ValidationImages(load_index(INDEX_TARGET_VAL), roots, cache)
 
 
 def views_of(params: Params) -> Views:

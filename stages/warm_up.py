@@ -11,6 +11,7 @@ import argparse
 from dstc.errors import reported
 from dstc.files import require_writable
 from dstc.index import load_index, read_split, root_folders
+from dstc.loading.cache import open_cache
 from dstc.loading.loaders import Stream, ValidationImages
 from dstc.params import read_params
 from dstc.training.loop import Keeping
@@ -32,7 +33,8 @@ def warm_up(domain: str) -> None:
     params = read_params()
     remove_recorded()
     target_roots = root_folders(params.paths.target, "cityscapes", params.paths.unlabeled)
-    val = ValidationImages(load_index(INDEX_TARGET_VAL), target_roots)
+    cache = open_cache(params.runtime.cache, params.runtime.cache_gigabytes)
+    val = ValidationImages(load_index(INDEX_TARGET_VAL), target_roots, cache, own_labels=False)
     if domain == "source":
         index, roots, schedule, folder = (
             load_index(INDEX_SOURCE),
@@ -53,7 +55,7 @@ def warm_up(domain: str) -> None:
     require_writable(folder)
     setting = Setting.of(params, index.classes)
     network = setting.new_network()
-    streams = {domain: Stream(index, roots, schedule.batch, schedule.crop)}
+    streams = {domain: Stream(index, roots, schedule.batch, schedule.crop, cache)}
     name = f"warm_up_{domain}"
     tracked = {"seed": params.seed, **params.model_dump(include={"model", "optim"}), name: schedule.model_dump()}
     with WorkingFolder(name, params=tracked, inputs=inputs, outputs=folder).held() as working:

@@ -120,6 +120,13 @@ def test_all_faults_are_listed_one_a_line() -> None:
     assert all(line.startswith("params.yaml: ") for line in lines)
 
 
+@pytest.mark.parametrize("place", ["off", "cache", "./cache"])
+def test_the_cache_is_placed_by_an_absolute_path(place: str) -> None:
+    for known in ("auto", "none", "/big/disk"):
+        check_params(raw_params(runtime={"cache": known}), "params.yaml")
+    assert "runtime: cache must be 'auto', 'none' or an absolute path" in refusal(runtime={"cache": place})
+
+
 def test_a_missing_key_is_named() -> None:
     raw = raw_params()
     del raw["split"]["seed"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from dstc.errors import UserError
 from dstc.index import DomainIndex, Entry
-from dstc.loading.samples import crop_pair, read_label, read_pair
+from dstc.loading.cache import Cache, array_of
+from dstc.loading.data_files import DataFile, image_file, label_file
+from dstc.loading.filling import fill
+from dstc.loading.samples import crop_pair, read_pair
 from dstc.randomness import generator
 from dstc.taxonomy import IGNORE
 
@@ -35,6 +38,7 @@ class Stream:
     roots: Sequence[Path]
     batch: int
     crop: Sequence[int]  # (width, height)
+    cache: Cache | None = None
 
     def crops(self, iteration: int, *, seed: int, name: str) -> Crops:
         positions = range(iteration * self.batch, (iteration + 1) * self.batch)
@@ -53,9 +57,29 @@ class Stream:
 
     def _sample(self, position: int, *, seed: int, name: str) -> tuple[np.ndarray, np.ndarray]:
         entry = self._entry(position, seed=seed, name=name)
-        image, label = read_pair(entry, self.index, self.roots)
+        image, label = read_pair(entry, self.index, self.roots, self.cache)
         draws = generator(seed, name, "crop", position)
         return crop_pair(image, label, self.crop, fill=IGNORE, generator=draws)
+
+    def entries_of(self, iterations: range, *, seed: int, name: str) -> list[Entry]:
+        """The entries that these iterations read, each once, in the order of the index."""
+        count = len(self.index)
+        first, end = iterations.start * self.batch, iterations.stop * self.batch
+        if end - first >= 2 * count:
+            return list(self.index.entries)  # an epoch at least lies in between
+        numbers = {
+            number
+            for epoch in range(first // count, -(-end // count))
+            for number in _order(seed, name, epoch, count)[max(first - epoch * count, 0) : end - epoch * count].tolist()
+        }
+        return [self.index.entries[number] for number in sorted(numbers)]
+
+    def files_of(self, entries: Iterable[Entry]) -> Iterator[DataFile]:
+        """The files of which `crops` takes the entries."""
+        for entry in entries:
+            yield image_file(entry, self.index, self.roots)
+            if entry.label is not None:
+                yield label_file(entry, self.index, self.roots)
 
 
 @functools.lru_cache(maxsize=16)
@@ -76,7 +100,13 @@ class _Iterations(Dataset[dict[str, Crops]]):
 def training_batches(
     streams: Mapping[str, Stream], *, seed: int, first: int, iterations: int, workers: int
 ) -> Iterator[dict[str, Crops]]:
-    """The batches of iterations first..iterations-1, in order, read ahead by `workers` processes (0: in this one)."""
+    """The batches of iterations first..iterations-1, in order, read ahead by `workers` processes (0: in this one).
+
+    What they read is brought into the streams' caches first, before this returns.
+    """
+    for name, stream in streams.items():
+        entries = stream.entries_of(range(first, iterations), seed=seed, name=name)
+        fill(stream.cache, stream.files_of(entries), what=name, workers=workers)
     return _loader(_Iterations(streams, seed), range(first, iterations), workers)
 
 
@@ -87,23 +117,35 @@ def image_names(streams: Mapping[str, Stream], iteration: int, *, seed: int) -> 
 
 @dataclass(frozen=True)
 class ValidationImages(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Item i: image uint8 (H, W, 3), its label at the image's size and at the label's own size, both uint8."""
+    """Item i: image uint8 (H, W, 3), its label at the image's size and at the size on disk, both uint8.
+
+    Without `own_labels`, which takes reading them, the second label is the first.
+    """
 
     index: DomainIndex
     roots: Sequence[Path]
+    cache: Cache | None = None
+    own_labels: bool = True
 
     def __len__(self) -> int:
         return len(self.index)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, Tensor]:
+        image, label, *own = (torch.tensor(array_of(file, self.cache)) for file in self._files(position))
+        return image, label, own[0] if own else label
+
+    def _files(self, position: int) -> Iterator[DataFile]:
         entry = self.index.entries[position]
-        image, label = read_pair(entry, self.index, self.roots)
-        own = label if self.index.resize is None else read_label(entry, self.index, self.roots)
-        return torch.tensor(image), torch.tensor(label), torch.tensor(own)
+        yield image_file(entry, self.index, self.roots)
+        yield label_file(entry, self.index, self.roots)
+        if self.own_labels and self.index.resize is not None:
+            yield label_file(entry, self.index, self.roots, own_size=True)
 
     def batches(self, size: int, workers: int) -> Iterator[tuple[Tensor, Tensor, Tensor, list[str]]]:
         """Images (N, H, W, 3), labels (N, H, W), labels at their own size, names: in order, runs of up to `size` images
         that agree in their sizes."""
+        files = (file for position in range(len(self)) for file in self._files(position))
+        fill(self.cache, files, what=self.index.domain, workers=workers)
         loader = _loader(self, range(len(self)), workers)
         pending: list[tuple[Tensor, Tensor, Tensor]] = []
         done = 0

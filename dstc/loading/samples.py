@@ -6,53 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from dstc.errors import UserError
-from dstc.image_files import decode_image, decode_label, to_train_ids
-from dstc.index import DomainIndex, Entry, digest
+from dstc.index import DomainIndex, Entry
+from dstc.loading.cache import Cache, array_of
+from dstc.loading.data_files import image_file, label_file
 
 VOID_COLOR = (124, 116, 104)  # close to both normalizations' mean, so padding is close to zero
 
 
-def read_pair(entry: Entry, index: DomainIndex, roots: Sequence[Path]) -> tuple[np.ndarray, np.ndarray | None]:
+def read_pair(
+    entry: Entry, index: DomainIndex, roots: Sequence[Path], cache: Cache | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Image uint8 (H, W, 3) RGB and label uint8 (H, W) train ids, both at `index.resize`, or at the image's own size.
 
-    Images are resized bicubic, labels nearest, by Pillow, as in the released code. None where there is no label.
+    Images are resized bicubic, labels nearest, by Pillow, as in the released code. None where there is no label. Both
+    are read-only; with a cache they may lie on disk, and what is not looked at is not read.
     """
-    image = decode_image(_unchanged_bytes(_root(entry, roots) / entry.image, entry.image_digest), entry.image)
-    wanted = index.resize or image.size
-    if image.size != tuple(wanted):
-        image = image.resize(wanted, Image.Resampling.BICUBIC)
-    if entry.label is None:
-        return np.asarray(image), None
-    label = read_label(entry, index, roots)
-    if label.shape != (wanted[1], wanted[0]):
-        label = np.asarray(Image.fromarray(label).resize(wanted, Image.Resampling.NEAREST))
-    return np.asarray(image), label
-
-
-def read_label(entry: Entry, index: DomainIndex, roots: Sequence[Path]) -> np.ndarray:
-    """Label uint8 (H, W) of train ids at its own size."""
-    assert entry.label is not None and entry.label_digest is not None
-    content = _unchanged_bytes(_root(entry, roots) / entry.label, entry.label_digest)
-    return to_train_ids(decode_label(content, entry.label), index.label_ids, index.label_colors, entry.label)
-
-
-def _root(entry: Entry, roots: Sequence[Path]) -> Path:
-    if entry.root >= len(roots):
-        raise UserError(f"paths.unlabeled lacks the folder of {entry.name}; run `dvc repro prepare_data`")
-    return roots[entry.root]
-
-
-def _unchanged_bytes(path: Path, expected: str) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}, but the index lists it; run `dvc repro -f prepare_data`") from None
-    if digest(content) != expected:
-        raise UserError(f"{path}: changed since it was indexed; run `dvc repro -f prepare_data`")
-    return content
+    image = array_of(image_file(entry, index, roots), cache)
+    return image, None if entry.label is None else array_of(label_file(entry, index, roots), cache)
 
 
 def crop_pair(
@@ -66,11 +37,11 @@ def crop_pair(
     """The same random window of image (H, W, 3) and label (H, W). Where the image is smaller than the window it is padded
     on the right and below: the image with the mean color, the label with `fill`. Without a label, `fill` throughout."""
     width, height = width_height
-    if label is None:
-        label = np.full(image.shape[:2], fill, np.uint8)
     top = int(generator.integers(max(image.shape[0] - height, 0) + 1))
     left = int(generator.integers(max(image.shape[1] - width, 0) + 1))
-    image, label = image[top : top + height, left : left + width], label[top : top + height, left : left + width]
+    window = slice(top, top + height), slice(left, left + width)
+    image = image[window]
+    label = np.full(image.shape[:2], fill, np.uint8) if label is None else label[window]
     if label.shape == (height, width):
         return image, label
     padded_image = np.empty((height, width, 3), np.uint8)

@@ -53,8 +53,8 @@ def train(
     """
     _take_up(state, keeping, name)
     evidence = Evidence(state.networks)
-    first, began, waited, saved_at = state.iteration, time.perf_counter(), 0.0, time.monotonic()
-    row_every, source = max(1, iterations // 100), batches(first)
+    row_every, first, source = max(1, iterations // 100), state.iteration, batches(state.iteration)
+    began, waited, saved_at = time.perf_counter(), 0.0, time.monotonic()  # whatever `batches` had to prepare is done
     with progress(total=iterations, desc=name, unit="it", initial=first) as bar, watched() as interruption:
         while state.iteration < iterations:
             asked = time.perf_counter()

@@ -22,7 +22,7 @@ from typing import Any
 
 from dstc.checkpoints import read_tensors, write_tensors
 from dstc.errors import UserError
-from dstc.files import write_text
+from dstc.files import work_folder, write_text
 
 STATE, MANIFEST, FINISHED, LOCK = "state.pt", "manifest.json", "finished", "lock"
 COMPUTING = ("torch", "torchvision", "numpy", "pillow")  # packages whose version decides bits
@@ -30,16 +30,12 @@ COMPUTING = ("torch", "torchvision", "numpy", "pillow")  # packages whose versio
 
 def runs_folder() -> Path:
     """The folder of all working folders."""
-    return _work() / "runs"
+    return work_folder() / "runs"
 
 
 def failures_folder() -> Path:
     """Where the evidence of failed steps goes: not in a run's own folder, which a run without a saved state leaves not."""
-    return _work() / "failures"
-
-
-def _work() -> Path:
-    return Path(os.environ.get("DVC_ROOT", "")) / ".work"
+    return work_folder() / "failures"
 
 
 class WorkingFolder:
