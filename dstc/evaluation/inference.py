@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dstc.evaluation.confusion_matrix import most_likely
+
 Network = Callable[[Tensor], Tensor]
 """Normalized images, float32 (N, 3, H, W), to logits, (N, K, H, W)."""
 
@@ -57,16 +59,23 @@ def average(scores: Sequence[Tensor], views: Views = ONE_VIEW) -> Tensor:
     """Several networks' `class_scores` in those views as one: the mean of their class probabilities; a single one as is."""
     if len(scores) == 1:
         return scores[0]
-    return torch.stack([one if views.several else one.softmax(dim=1) for one in scores]).mean(dim=0)
+    total = functools.reduce(torch.add, (one if views.several else _softmax(one) for one in scores))
+    return total.div_(len(scores))
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """Over the classes of (N, K, H, W), as the last dimension: the networks' logits lie in memory with the channels last,
+    and would be copied for a softmax over the second, which takes 2.4 times as long."""
+    return logits.permute(0, 2, 3, 1).softmax(dim=-1).permute(0, 3, 1, 2)
 
 
 def predict(score: Tensor, size: tuple[int, ...]) -> Tensor:
     """Train ids, int64 (N, *size), of class scores (N, K, H, W) that are first brought to `size` (height, width)."""
     if score.shape[-2:] == size:
-        return score.argmax(dim=1)
+        return most_likely(score)
     # Image by image: at 2048x1024 the scores of each take 160 MB.
     enlarged = (F.interpolate(one, size=size, mode="bilinear", align_corners=False) for one in score.split(1))
-    return torch.cat([one.argmax(dim=1) for one in enlarged])
+    return torch.cat([most_likely(one) for one in enlarged])
 
 
 def _probabilities(network: Network, images: Tensor, views: Views) -> Iterator[Tensor]:
@@ -90,12 +99,12 @@ def in_windows(network: Network, images: Tensor, window: tuple[int, int] | None)
     """Class probabilities (N, K, H, W), the mean of those of all windows (width, height) that see a pixel."""
     height, width = images.shape[-2:]
     if window is None or (window[0] >= width and window[1] >= height):
-        return network(images).float().softmax(dim=1)
+        return _softmax(network(images).float())
     total: Tensor | None = None
     seen = images.new_zeros(height, width)
     for top, left in itertools.product(starts(height, window[1]), starts(width, window[0])):
         place = (..., slice(top, top + window[1]), slice(left, left + window[0]))
-        probabilities = network(images[place]).float().softmax(dim=1)
+        probabilities = _softmax(network(images[place]).float())
         if total is None:  # only the network knows the number of classes
             total = probabilities.new_zeros(*probabilities.shape[:2], height, width)
         total[place] += probabilities

@@ -50,7 +50,7 @@ def row_scores(
 
     `networks` holds every row but the average. Yielded one by one: a batch of four takes 160 MB a row at 1024x512.
     """
-    branches = []
+    branches: list[Tensor] = []
     for row, network in networks.items():
         scores = class_scores(network, images, views)
         if row in averaged:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from dstc.evaluation.confusion_matrix import ConfusionMatrix, mean_iou
+from dstc.evaluation.confusion_matrix import ConfusionMatrix, mean_iou, most_likely
 from dstc.loading.loaders import ValidationImages
 from dstc.loading.normalization import Normalization
 
@@ -30,7 +30,7 @@ def validate(
         for raw, label, _, _ in images.batches(batch, workers):
             image, truth = normalization.apply(raw.to(device)), label.to(device)
             for name, network in networks.items():
-                matrices[name].update(truth, network(image).argmax(1))
+                matrices[name].update(truth, most_likely(network(image)))
     for network in networks.values():
         network.train()
     return {f"{name}_miou": 100 * mean_iou(matrix.iou()) for name, matrix in matrices.items()}

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from dstc.evaluation.confusion_matrix import ConfusionMatrix, mean_iou
+from dstc.evaluation.confusion_matrix import ConfusionMatrix, mean_iou, most_likely
 from dstc.taxonomy import CITYSCAPES_19, IGNORE
 
 
 def matrix_of(label, prediction, num_classes):
     matrix = ConfusionMatrix(num_classes)
-    matrix.update(torch.as_tensor(label), torch.as_tensor(prediction))
+    matrix.update(torch.as_tensor(label, dtype=torch.uint8), torch.as_tensor(prediction))
     return matrix
 
 
@@ -55,6 +55,28 @@ def test_void_pixels_are_never_counted():
 def test_a_label_that_is_no_class_and_not_void_fails_instead_of_being_counted():
     with pytest.raises(RuntimeError):
         matrix_of([0, 2], [0, 1], 2)
+
+
+@pytest.mark.parametrize("num_classes", [2, 19, 180, 181, 254])
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int32, torch.int64])
+def test_any_number_of_classes_is_counted_to_the_last_cell(num_classes, kind):
+    """From 181 classes on the cells outnumber what 16 bits can tell apart."""
+    draws = torch.Generator().manual_seed(num_classes)
+    label = torch.randint(0, num_classes, (3000,), generator=draws, dtype=torch.uint8)
+    prediction = torch.randint(0, num_classes, (3000,), generator=draws).to(kind)
+    label[0] = prediction[0] = num_classes - 1
+    label[1:9] = IGNORE
+    matrix = ConfusionMatrix(num_classes)
+    matrix.update(label, prediction)
+    slow = np.zeros((num_classes, num_classes), int)
+    np.add.at(slow, (label[label != IGNORE].numpy(), prediction[label != IGNORE].numpy()), 1)
+    assert matrix.counts.tolist() == slow.tolist()
+
+
+def test_the_most_likely_class_is_the_first_of_the_highest_scores():
+    score = torch.tensor([[0.0, 1, 1], [2, 2, 0], [0, 0, 0]]).T.reshape(1, 3, 1, 3)
+    assert most_likely(score).tolist() == [[[1, 0, 0]]]
+    assert torch.equal(most_likely(score), score.argmax(1))
 
 
 def test_nothing_labeled_gives_nan_and_not_an_error():

@@ -23,7 +23,7 @@ def matrix_of(golden, name, num_classes):
     label = golden[f"{name}.label"].astype(np.int64)
     label[label == -1] = IGNORE  # the file holds both of the released code's void values
     matrix = ConfusionMatrix(num_classes)
-    matrix.update(torch.from_numpy(label), torch.from_numpy(golden[f"{name}.pred"].astype(np.int64)))
+    matrix.update(torch.from_numpy(label.astype(np.uint8)), torch.from_numpy(golden[f"{name}.pred"].astype(np.int64)))
     return matrix
 
 

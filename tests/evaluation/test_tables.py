@@ -23,7 +23,7 @@ THREE = Classes(("road", "car, parked", "sky"), ((1, 2, 3), (4, 5, 6), (7, 8, 9)
 
 def matrix_of(label, prediction, num_classes=3):
     matrix = ConfusionMatrix(num_classes)
-    matrix.update(torch.tensor(label), torch.tensor(prediction))
+    matrix.update(torch.tensor(label, dtype=torch.uint8), torch.tensor(prediction))
     return matrix
 
 
