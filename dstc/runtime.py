@@ -44,10 +44,15 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def peak_memory(device: torch.device) -> str:
-    """Peak memory so far, in words: of the GPU, or of this process on the CPU."""
+def peak_bytes(device: torch.device) -> int:
+    """Peak memory so far: of the GPU, or of this process on the CPU."""
     if device.type == "cuda":
-        return f"{torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB of GPU memory"
+        return torch.cuda.max_memory_allocated(device)
     import resource
 
-    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB of memory"
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def peak_memory(device: torch.device) -> str:
+    """Peak memory so far, in words."""
+    return f"{peak_bytes(device) / 2**30:.2f} GiB of {'GPU memory' if device.type == 'cuda' else 'memory'}"

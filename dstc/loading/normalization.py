@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -20,28 +21,34 @@ class Normalization:
     std: tuple[float, float, float]
 
     def apply(self, image: Tensor) -> Tensor:
-        """uint8 (N, H, W, 3) RGB, or without N, to float32 (N, 3, H, W), on the image's device."""
+        """uint8 (N, H, W, 3) RGB, or without N, to float32 (N, 3, H, W), channels last in memory, on the image's device."""
         batch = image if image.ndim == 4 else image[None]
-        channels_first = batch.permute(0, 3, 1, 2).to(torch.float32)
         if self.bgr:
-            channels_first = channels_first.flip(1)
+            batch = torch.stack([batch[..., channel] for channel in (2, 1, 0)], dim=-1)  # while it is bytes
+        values = batch.to(torch.float32, memory_format=torch.contiguous_format)
+        # Whole rows at once: a mean of three numbers along a dimension of three would keep the CPU from using its vectors.
+        rows = values.view(*values.shape[:2], -1)
         if self.scale != 1:
-            channels_first = channels_first / self.scale
-        normalized = channels_first - self._per_channel(self.mean, batch.device)
+            rows /= self.scale
+        rows -= _row(self.mean, values.shape[2], values.device)
         if self.std != (1.0, 1.0, 1.0):
-            normalized = normalized / self._per_channel(self.std, batch.device)
-        return normalized.contiguous(memory_format=torch.channels_last)
+            rows /= _row(self.std, values.shape[2], values.device)
+        return values.permute(0, 3, 1, 2)
 
     def invert(self, normalized: Tensor) -> Tensor:
         """float32 (N, 3, H, W) back to uint8 (N, H, W, 3) RGB, for pictures."""
         device = normalized.device
-        value = normalized * self._per_channel(self.std, device) + self._per_channel(self.mean, device)
+        mean, std = (_row(values, 1, device).view(1, 3, 1, 1) for values in (self.mean, self.std))
+        value = normalized * std + mean
         value = (value * self.scale).flip(1) if self.bgr else value * self.scale
         return value.permute(0, 2, 3, 1).round().clamp(0, 255).to(torch.uint8)
 
-    @staticmethod
-    def _per_channel(values: tuple[float, float, float], device: torch.device) -> Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=device).view(1, 3, 1, 1)
+
+@functools.lru_cache(maxsize=64)
+def _row(values: tuple[float, float, float], width: int, device: torch.device) -> Tensor:
+    """float32 (3 * width,): the channels' values, pixel after pixel. Kept: bringing them to a GPU makes it wait."""
+    with torch.inference_mode(False):  # of whoever asks first
+        return torch.tensor(values, dtype=torch.float32).repeat(width).to(device)
 
 
 NORMALIZATIONS: Mapping[str, Normalization] = MappingProxyType(
