@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.dstc-ready
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: repro test test-slow endurance runs lint env pin preset clean
+.PHONY: repro test test-slow endurance runs bench lint env pin preset clean
 
 repro: $(READY)
 	dvc repro
@@ -29,6 +29,10 @@ endurance: $(READY)
 # The working folders of interrupted and finished trainings; `python -m dstc.training.runs clean` removes them.
 runs: $(READY)
 	python -m dstc.training.runs
+
+# How fast it is beside the straightforward ways; GROUPS="data evaluation" runs some. Results go to bench/results/.
+bench: $(READY)
+	python -m bench $(GROUPS)
 
 lint: $(READY)
 	ruff check .

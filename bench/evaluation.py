@@ -1,0 +1,99 @@
+"""Scoring. The straightforward confusion matrix goes through the rows of an image with numpy's bincount, as the released
+evaluation does; "all but the forward passes" is beside the passes of both branches and has their average in it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.clock import cpu_milliseconds
+from bench.rows import Row, share_of, times_as_fast
+from dstc.evaluation.confusion_matrix import ConfusionMatrix, most_likely
+from dstc.evaluation.protocols import evaluate
+from dstc.models.deeplab_v2 import DeepLabV2, build_network
+from dstc.taxonomy import IGNORE
+
+K = 19
+CASES = {  # backbone: images, height and width
+    "narrow_resnet": (4, 144, 256),  # the embedded world
+    "resnet101": (1, 512, 1024),  # Cityscapes
+}
+
+
+def rows() -> Iterator[Row]:
+    torch.set_num_threads(1)
+    yield _counting()
+    for backbone in CASES:
+        yield _all_but_forward(backbone)
+
+
+def _scene(count: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """A label in blocks, some void, and scores as smooth as a network's: uint8 (N, H, W), float32 (N, K, H, W)."""
+    draws = torch.Generator().manual_seed(0)
+    label = torch.randint(0, K, (count, height // 16, width // 16), generator=draws, dtype=torch.uint8)
+    label = label.repeat_interleave(16, 1).repeat_interleave(16, 2)
+    label[:, : height // 12] = IGNORE
+    coarse = torch.randn(count, K, height // 8, width // 8, generator=draws)
+    return label, F.interpolate(coarse, scale_factor=8, mode="bilinear")
+
+
+def _counting() -> Row:
+    label, score = _scene(1, 512, 1024)
+    prediction = most_likely(score)
+    matrix = ConfusionMatrix(K)
+    matrix.update(label, prediction)
+    by_rows = straightforward_counts(label[0].numpy(), prediction[0].numpy())
+    assert np.array_equal(by_rows, matrix.counts.numpy())
+    slow, fast = cpu_milliseconds(
+        (lambda: straightforward_counts(label[0].numpy(), prediction[0].numpy()), 10),
+        (lambda: matrix.update(label, prediction), 50),
+    )
+    return times_as_fast("confusion matrix of an image at 1024x512", slow, fast, "ms", at_least=6)
+
+
+def straightforward_counts(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    counts = np.zeros((K, K))
+    for truth, predicted in zip(label, prediction, strict=True):
+        known = (truth >= 0) & (truth < K)
+        cells = K * truth[known].astype(int) + predicted[known]
+        counts += np.bincount(cells, minlength=K * K).reshape(K, K)
+    return counts
+
+
+def _all_but_forward(backbone: str) -> Row:
+    count, height, width = CASES[backbone]
+    label, _ = _scene(count, height, width)
+    image = torch.randn(count, 3, height, width).to(memory_format=torch.channels_last)
+    branches = {row: _network(backbone, seed) for seed, row in enumerate(("source_biased", "target_biased"))}
+    batch = (torch.zeros(count, height, width, 3, dtype=torch.uint8), label, label, ["a"] * count)
+
+    with torch.inference_mode():
+        logits = {row: network(image) for row, network in branches.items()}
+    # The same evaluation with networks that cost nothing: it is too cheap beside them to be told from their difference.
+    known = {row: lambda _, row=row: logits[row] for row in branches}
+
+    def scored() -> object:
+        cpu = torch.device("cpu")
+        return evaluate(
+            known, [batch], normalize=lambda _: image, num_classes=K, protocols=["half", "full"], device=cpu
+        )
+
+    @torch.inference_mode()
+    def forward() -> None:
+        for network in branches.values():
+            network(image)
+
+    calls = 10 if backbone == "narrow_resnet" else 1
+    passes, rest = cpu_milliseconds((forward, calls), (scored, calls), rounds=3)
+    what = f"all but the forward passes, {backbone}, {count} x {width}x{height}"
+    return share_of(what, passes, rest, "ms", at_most=0.2)
+
+
+def _network(backbone: str, seed: int) -> DeepLabV2:
+    how = {"batch_norm_affine": "frozen", "batch_norm_statistics": "batch", "precision": "fp32"}
+    return build_network(backbone, K, stride_on="first_conv", seed=seed, **how).eval()

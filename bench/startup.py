@@ -1,0 +1,65 @@
+"""What it costs to begin: CPU time of importing a stage over that of importing torch (for those without a network: over
+nothing), and `dvc repro` with nothing to do beside the same in an empty DVC project.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bench.rows import Row, share_of
+
+ROUNDS = 5
+STAGES = {"prepare_data": "", "make_split": "", "warm_up": "torch", "co_train": "torch", "evaluate": "torch"}
+
+
+def rows() -> Iterator[Row]:
+    for stage, after in STAGES.items():
+        before, both = _seconds(_importing(after), _importing(after, f"stages.{stage}"))
+        more, limit = both - before, "at most 0.3 s more" if after else ""
+        base = f"{before:.2f} s ({after or 'Python'})"
+        yield Row(f"import stages.{stage}", base, f"{both:.2f} s", f"{more:+.2f} s", limit, not limit or more <= 0.3)
+    if subprocess.run(["dvc", "status", "-q"], check=False).returncode == 0:
+        yield _nothing_to_do()
+    else:
+        print("bench: `dvc repro` with nothing to do is left out, for there is something to do; run `make repro` first")
+
+
+def _nothing_to_do() -> Row:
+    with tempfile.TemporaryDirectory() as folder:
+        for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
+            subprocess.run(command, cwd=folder, check=True)
+        (Path(folder) / "dvc.yaml").write_text("stages: {}\n")
+        empty, ours = _seconds((["dvc", "repro", "-q"], folder), (["dvc", "repro", "-q"], "."))
+    return share_of("dvc repro with nothing to do", empty, ours, "s", at_most=1.5)
+
+
+Command = tuple[Sequence[str], str]  # and the folder to run it in
+
+
+def _importing(*modules: str) -> Command:
+    return [sys.executable, "-c", "".join(f"import {module};" for module in modules if module)], "."
+
+
+def _seconds(*commands: Command) -> list[float]:
+    """The CPU time of each command: the median of several rounds in which they take turns, after one to warm the disk."""
+    costs: list[list[float]] = [[] for _ in commands]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+    for number in range(ROUNDS + 1):
+        for (command, folder), cost in zip(commands, costs, strict=True):
+            before = _children()
+            subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, env=one_thread)
+            if number:
+                cost.append(_children() - before)
+    return [statistics.median(cost) for cost in costs]
+
+
+def _children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
