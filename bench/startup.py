@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.rows import Row, share_of
 
-ROUNDS = 5
+ROUNDS = 3
 STAGES = {"prepare_data": "", "make_split": "", "warm_up": "torch", "co_train": "torch", "evaluate": "torch"}
 
 

@@ -13,17 +13,18 @@ from dstc.progress import progress
 def fill(cache: Cache | None, files: Iterable[DataFile], *, what: str, workers: int) -> None:
     """Put into the cache what it lacks of the files, in their order, as far as there is room.
 
-    Says before it begins what it will take on disk. Stopped at any point, it goes on from there the next time. Decoding
+    Says before it begins what it will take on disk. A process asks but once for a file: what had no room then is decoded at
+    every reading. Stopped at any point, it goes on from there the next time. Decoding
     runs in `workers` threads (at least one): Pillow lets go of Python's lock while it works, and threads start at once.
     """
     if cache is None:
         return
-    wanted = {file.key: file for file in files}  # of equal ones, one
-    cache.in_use.update(wanted)
-    if not _lacking(cache, wanted.values()):
+    asked_first = {file.key: file for file in files if file.key not in cache.in_use}
+    cache.in_use.update(asked_first)
+    if not _lacking(cache, asked_first.values()):
         return
     with cache.filled_alone():
-        chosen = _that_fit(cache, _lacking(cache, wanted.values()), what)
+        chosen = _that_fit(cache, _lacking(cache, asked_first.values()), what)
         if chosen:
             _decode(cache, chosen, what, workers)
 

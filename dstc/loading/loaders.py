@@ -141,11 +141,15 @@ class ValidationImages(Dataset[tuple[Tensor, Tensor, Tensor]]):
         if self.own_labels and self.index.resize is not None:
             yield label_file(entry, self.index, self.roots, own_size=True)
 
+    def bring_in(self, workers: int) -> None:
+        """Decode into the cache what it lacks; `batches` does so too, but in the midst of a training."""
+        files = (file for position in range(len(self)) for file in self._files(position))
+        fill(self.cache, files, what=self.index.domain, workers=workers)
+
     def batches(self, size: int, workers: int) -> Iterator[tuple[Tensor, Tensor, Tensor, list[str]]]:
         """Images (N, H, W, 3), labels (N, H, W), labels at their own size, names: in order, runs of up to `size` images
         that agree in their sizes."""
-        files = (file for position in range(len(self)) for file in self._files(position))
-        fill(self.cache, files, what=self.index.domain, workers=workers)
+        self.bring_in(workers)
         loader = _loader(self, range(len(self)), workers)
         pending: list[tuple[Tensor, Tensor, Tensor]] = []
         done = 0

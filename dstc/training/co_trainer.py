@@ -82,6 +82,7 @@ class CoTrainer:
         """
         schedule, setting = self.co_train, self.setting
         workers = setting.runtime.workers
+        self.val.bring_in(workers)
         train(
             lambda first: training_batches(
                 streams, seed=self.seed, first=first, iterations=schedule.iterations, workers=workers

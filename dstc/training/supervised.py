@@ -35,6 +35,7 @@ def train_supervised(
     """
     learner = setting.learner(name, network)
     state = TrainingState([learner])
+    val.bring_in(setting.runtime.workers)
 
     seed = stream_seed(setting.seed, name)
 
