@@ -27,13 +27,14 @@ class Normalization:
             batch = torch.stack([batch[..., channel] for channel in (2, 1, 0)], dim=-1)  # while it is bytes
         values = batch.to(torch.float32, memory_format=torch.contiguous_format)
         # Whole rows at once: a mean of three numbers along a dimension of three would keep the CPU from using its vectors.
+        row_of = _row if torch.compiler.is_compiling() else _kept_row  # what is kept may be no part of a traced program
         rows = values.view(*values.shape[:2], -1)
         if self.scale != 1:
-            rows /= self.scale
-        rows -= _row(self.mean, values.shape[2], values.device)
+            rows = rows.div(self.scale)
+        rows = rows - row_of(self.mean, values.shape[2], values.device)
         if self.std != (1.0, 1.0, 1.0):
-            rows /= _row(self.std, values.shape[2], values.device)
-        return values.permute(0, 3, 1, 2)
+            rows = rows / row_of(self.std, values.shape[2], values.device)
+        return rows.view(values.shape).permute(0, 3, 1, 2)
 
     def invert(self, normalized: Tensor) -> Tensor:
         """float32 (N, 3, H, W) back to uint8 (N, H, W, 3) RGB, for pictures."""
@@ -44,11 +45,16 @@ class Normalization:
         return value.permute(0, 2, 3, 1).round().clamp(0, 255).to(torch.uint8)
 
 
-@functools.lru_cache(maxsize=64)
 def _row(values: tuple[float, float, float], width: int, device: torch.device) -> Tensor:
-    """float32 (3 * width,): the channels' values, pixel after pixel. Kept: bringing them to a GPU makes it wait."""
+    """float32 (3 * width,): the channels' values, pixel after pixel."""
+    return torch.tensor(values, dtype=torch.float32).repeat(width).to(device)
+
+
+@functools.lru_cache(maxsize=64)
+def _kept_row(values: tuple[float, float, float], width: int, device: torch.device) -> Tensor:
+    """As `_row`; bringing it to a GPU makes that wait, once."""
     with torch.inference_mode(False):  # of whoever asks first
-        return torch.tensor(values, dtype=torch.float32).repeat(width).to(device)
+        return _row(values, width, device)
 
 
 NORMALIZATIONS: Mapping[str, Normalization] = MappingProxyType(
