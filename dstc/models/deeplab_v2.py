@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dstc.models.backbones import BACKBONES, OUTPUT_STRIDE
+from dstc.models.batch_norm import batch_norms
 from dstc.runtime import autocast
 
 ATROUS_RATES = (6, 12, 18, 24)
@@ -43,11 +44,8 @@ class DeepLabV2(nn.Module):
         for conv in self.classifier:
             nn.init.normal_(conv.weight, std=0.01)  # type: ignore[arg-type]
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-        for module in self._batch_norms():
+        for module in batch_norms(self):
             module.requires_grad_(module.weight.requires_grad and batch_norm_affine == "trained")
-
-    def _batch_norms(self) -> list[nn.BatchNorm2d]:
-        return [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
 
     def keep_batch_norm_statistics(self) -> None:
         """From here on, normalize with the running statistics in training as well, and leave them alone."""
@@ -57,7 +55,7 @@ class DeepLabV2(nn.Module):
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         if self.batch_norm_statistics == "running":
-            for module in self._batch_norms():
+            for module in batch_norms(self):
                 module.eval()
         return self
 

@@ -15,8 +15,10 @@ from dstc.errors import UserError
 from dstc.loading.loaders import Crops
 from dstc.loading.normalization import NORMALIZATIONS, Normalization
 from dstc.method.batches import LabeledBatch
+from dstc.method.division import Division
 from dstc.models.deeplab_v2 import DeepLabV2, build_network
 from dstc.models.initial_weights import load_initial_weights
+from dstc.models.recomputation import recompute_blocks
 from dstc.params import Params
 from dstc.randomness import stream_seed
 from dstc.runtime import choose_device, set_up
@@ -46,6 +48,10 @@ class Setting:
     @property
     def normalization(self) -> Normalization:
         return NORMALIZATIONS[self.model.normalization]
+
+    @property
+    def division(self) -> Division:
+        return Division(parts=self.optim.accumulation)
 
     def new_network(self) -> DeepLabV2:
         """A network before any warm-up: random, or with `model.initial_weights`."""
@@ -93,6 +99,8 @@ class Setting:
 
     def learner(self, name: str, network: nn.Module, loss_weights: Mapping[str, float] | None = None) -> Learner:
         optim = self.optim
+        if self.runtime.checkpointing:
+            recompute_blocks(network.get_submodule("backbone"))
         optimizer = build_optimizer(
             network,
             backbone_multiplier=optim.backbone_multiplier,
