@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import torch
 
@@ -10,9 +11,14 @@ from dstc.errors import UserError
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is the first GPU where there is one, else the CPU; anything else is a torch device that must exist."""
+    """`auto` is the first GPU where there is one, else the CPU; anything else is a torch device that must exist.
+
+    In one of several processes "cuda" means the GPU of this process, which torchrun counts in LOCAL_RANK.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
         device = torch.device(name)
         if device.type not in ("cpu", "cuda"):
@@ -21,6 +27,13 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"runtime.device: '{name}' cannot be used here ({str(error).splitlines()[0]})") from None
     return device
+
+
+def gpus(device: torch.device) -> int:
+    """How many GPUs `device` may mean: all of this machine, a certain one, or none."""
+    if device.type == "cpu":
+        return 0
+    return torch.cuda.device_count() if device.index is None else 1
 
 
 def set_up(threads: int) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 
+from dstc import processes
 from dstc.errors import reported
 from dstc.files import require_writable
 from dstc.index import load_index, read_split, root_folders
+from dstc.launching import in_processes
 from dstc.loading.loaders import Stream, ValidationImages
-from dstc.params import read_params
+from dstc.params import Params, read_params
 from dstc.training.loop import Keeping
 from dstc.training.setting import Setting
 from dstc.training.supervised import train_supervised
@@ -28,9 +30,7 @@ from stages.places import (
 )
 
 
-def warm_up(domain: str) -> None:
-    params = read_params()
-    remove_recorded()
+def warm_up(domain: str, params: Params) -> None:
     target_roots = root_folders(params.paths.target, "cityscapes", params.paths.unlabeled)
     val = ValidationImages(load_index(INDEX_TARGET_VAL), target_roots)
     if domain == "source":
@@ -50,7 +50,9 @@ def warm_up(domain: str) -> None:
             WARM_UP_TARGET,
         )
         inputs = [INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT]
-    require_writable(folder)
+    if processes.is_first():
+        remove_recorded()
+        require_writable(folder)
     setting = Setting.of(params, index.classes)
     network = setting.new_network()
     streams = {domain: Stream(index, roots, schedule.batch, schedule.crop)}
@@ -67,6 +69,8 @@ def warm_up(domain: str) -> None:
             val=val,
             keeping=Keeping(working, runtime.save_iterations, runtime.save_minutes),
         )
+        if not processes.is_first():
+            return
         state.losses.save(folder / "losses.csv")
         state.validation.save(folder / "validation.csv")
         setting.save(folder / NETWORK, network, trained=name, images=len(index), schedule=schedule.model_dump())
@@ -76,8 +80,16 @@ def warm_up(domain: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("domain", choices=["source", "target"])
+    domain = parser.parse_args().domain
     with reported():
-        warm_up(parser.parse_args().domain)
+        params = read_params()
+        in_processes(
+            lambda: warm_up(domain, params),
+            ["stages.warm_up", domain],
+            wanted=params.runtime.processes,
+            device=params.runtime.device,
+            batches={f"warm_up.{domain}.batch": getattr(params.warm_up, domain).batch},
+        )
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ So any number of worker processes, and a run that starts at a later iteration, g
 from __future__ import annotations
 
 import functools
+import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from dstc.taxonomy import IGNORE
 
 # images uint8 (N, H, W, 3) RGB, labels uint8 (N, H, W); an unlabeled image's label is void throughout
 Crops = tuple[Tensor, Tensor]
+# (number, of so many): which part of each batch, or of the val images, this process reads
+Share = tuple[int, int]
+WHOLE: Share = (0, 1)
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,11 @@ class Stream:
     batch: int
     crop: Sequence[int]  # (width, height)
 
-    def crops(self, iteration: int, *, seed: int, name: str) -> Crops:
+    def crops(self, iteration: int, *, seed: int, name: str, share: Share = WHOLE) -> Crops:
+        """This share of the batch of an iteration."""
+        number, shares = share
         positions = range(iteration * self.batch, (iteration + 1) * self.batch)
+        positions = positions[len(positions) * number // shares : len(positions) * (number + 1) // shares]
         samples = [self._sample(position, seed=seed, name=name) for position in positions]
         images, labels = zip(*samples, strict=True)
         return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
@@ -56,20 +63,23 @@ def _order(seed: int, name: str, epoch: int, count: int) -> np.ndarray:
 
 
 class _Iterations(Dataset[dict[str, Crops]]):
-    """Item i is the whole batch of iteration i, one entry for each stream."""
+    """Item i is the whole batch of iteration i, or a share of it, one entry for each stream."""
 
-    def __init__(self, streams: Mapping[str, Stream], seed: int) -> None:
-        self.streams, self.seed = dict(streams), seed
+    def __init__(self, streams: Mapping[str, Stream], seed: int, share: Share) -> None:
+        self.streams, self.seed, self.share = dict(streams), seed, share
 
     def __getitem__(self, iteration: int) -> dict[str, Crops]:
-        return {name: stream.crops(iteration, seed=self.seed, name=name) for name, stream in self.streams.items()}
+        return {
+            name: stream.crops(iteration, seed=self.seed, name=name, share=self.share)
+            for name, stream in self.streams.items()
+        }
 
 
 def training_batches(
-    streams: Mapping[str, Stream], *, seed: int, first: int, iterations: int, workers: int
+    streams: Mapping[str, Stream], *, seed: int, first: int, iterations: int, workers: int, share: Share = WHOLE
 ) -> Iterator[dict[str, Crops]]:
     """The batches of iterations first..iterations-1, in order, read ahead by `workers` processes (0: in this one)."""
-    return _loader(_Iterations(streams, seed), range(first, iterations), workers)
+    return _loader(_Iterations(streams, seed, share), range(first, iterations), workers)
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,11 @@ class ValidationImages(Dataset[tuple[Tensor, Tensor, Tensor]]):
         image, label = read_pair(entry, self.index, self.roots)
         own = label if self.index.resize is None else read_label(entry, self.index, self.roots)
         return torch.tensor(image), torch.tensor(label), torch.tensor(own)
+
+    def share(self, share: Share) -> ValidationImages:
+        """Every so manieth image: together the shares hold each once."""
+        number, shares = share
+        return replace(self, index=replace(self.index, entries=self.index.entries[number::shares]))
 
     def batches(self, size: int, workers: int) -> Iterator[tuple[Tensor, Tensor, Tensor, list[str]]]:
         """Images (N, H, W, 3), labels (N, H, W), labels at their own size, names: in order, runs of up to `size` images
@@ -143,3 +158,4 @@ class _Reporting(Dataset[Any]):
 def _prepare_worker(_: int) -> None:
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; only the main one answers it
+    os.setpgid(0, 0)  # torchrun passes signals on to a whole group, which would end this one in the middle of a batch

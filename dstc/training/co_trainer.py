@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from dstc import processes
 from dstc.evaluation.pictures import colorize, grid, legend_of
 from dstc.files import written_whole
 from dstc.loading.color_augmentation import color_augmentation
@@ -84,7 +85,12 @@ class CoTrainer:
         workers = setting.runtime.workers
         train(
             lambda first: training_batches(
-                streams, seed=self.seed, first=first, iterations=schedule.iterations, workers=workers
+                streams,
+                seed=self.seed,
+                first=first,
+                iterations=schedule.iterations,
+                workers=workers,
+                share=setting.share,
             ),
             lambda iteration, batch, rate: self.step(iteration, batch, rate, pictures),
             self.state,
@@ -136,7 +142,7 @@ class CoTrainer:
         for learner in self.learners:
             if learner.name in self.averaged:
                 self.averaged[learner.name].update_parameters(learner.network)
-        if iteration % self.co_train.pictures_every == 0:
+        if iteration % self.co_train.pictures_every == 0 and processes.is_first():
             self._draw(iteration, parts, step, pictures)
         return values
 

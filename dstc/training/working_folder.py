@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from dstc import processes
 from dstc.checkpoints import read_tensors
 from dstc.errors import UserError
 from dstc.files import write_text, written_whole
@@ -51,10 +52,15 @@ class WorkingFolder:
     def held(self) -> Iterator[WorkingFolder]:
         """Hold the folder alone; wait, saying so, while another process holds it. The system frees it of a dead one.
 
-        A run that ends before it saved anything leaves no folder.
+        A run that ends before it saved anything leaves no folder. Of several processes of one run the first holds it.
         """
+        if not processes.is_first():
+            processes.wait()
+            yield self
+            return
         why = self._what_changed()
         with self._locked():
+            processes.wait()
             if not (self.path / MANIFEST).exists():
                 write_text(self.path / MANIFEST, json.dumps(self.manifest, indent=1) + "\n")
                 if why:
