@@ -106,9 +106,9 @@ def gather(share: Tensor) -> Tensor:
     """The equal shares (N, ...) of all processes, one after another: (N * processes, ...)."""
     if count() == 1:
         return share
-    whole = share.new_empty(len(share) * count(), *share.shape[1:])
-    dist.all_gather_into_tensor(whole, share.contiguous())
-    return whole
+    shares = [torch.empty_like(share) for _ in range(count())]
+    dist.all_gather(shares, share)
+    return torch.cat(shares)
 
 
 def total(part: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -164,9 +164,17 @@ class Evaluate(Section):
     picture_names: list[str]
 
 
+def _number_or_auto(value: object) -> object:
+    if value == "auto" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError(
+        f"must be auto or a number of at least 1, not {value!r}"
+    )  # a union would give a line for each half
+
+
 class Runtime(Section):
     device: str
-    processes: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)]
+    processes: Annotated[int | Literal["auto"], BeforeValidator(_number_or_auto)]
     workers: Annotated[int, Field(ge=0, le=256)]
     save_iterations: Count
     save_minutes: Annotated[float, Field(gt=0)]

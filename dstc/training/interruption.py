@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from dstc import processes
+
 
 class Interruption:
     """Says why this process should save and stop, once it should."""
@@ -28,6 +30,10 @@ class Interruption:
         return None
 
     @property
+    def is_signal(self) -> bool:
+        return self._signal is not None
+
+    @property
     def exit_status(self) -> int:
         return 128 + (self._signal or signal.SIGTERM)
 
@@ -39,6 +45,10 @@ def watched() -> Iterator[Interruption]:
     before = {number: signal.signal(number, interruption.note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interruption
+    except RuntimeError:
+        if processes.count() > 1 and interruption.is_signal:  # torchrun's, for another process's end broke a connection
+            raise SystemExit(interruption.exit_status) from None
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
