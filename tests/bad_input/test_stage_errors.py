@@ -38,8 +38,9 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_names_iteration_and_te
     set_params(optim={"classifier_multiplier": 1000.0, "weight_decay": 0.99})
     message = refusal(*script)
     assert "error: iteration " in message
-    term = {"warm_up_source": "warm_up_source/source_cross_entropy", "warm_up_target": "target_cross_entropy"}
-    assert term.get(name_of(script), "_biased/") in message
+    # Which overflows first, a loss or a gradient, depends on the machine's arithmetic; the network is named either way.
+    assert ("_biased" if script == ("co_train",) else name_of(script)) in message
+    assert "the loss " in message or "the gradient of " in message
     assert "Lower the learning rate or check the images of this batch: " in message
     (file,) = Path(".work/failures").iterdir()
     assert f"The batch and the weights before this step are in {file}" in message
