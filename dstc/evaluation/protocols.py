@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dstc.evaluation.confusion_matrix import ConfusionMatrix
 from dstc.evaluation.inference import ONE_VIEW, Network, Views, average, class_scores, predict
+from dstc.evaluation.rows import AVERAGE, BRANCHES, TTA
 
 Normalize = Callable[[Tensor], Tensor]
 """RGB images, uint8 (N, H, W, 3), to what the networks take."""
@@ -24,19 +25,6 @@ ValBatch = tuple[Tensor, Tensor, Tensor, Sequence[str]]
 
 Confusion = dict[str, dict[str, ConfusionMatrix]]
 """By protocol, then by row."""
-
-AVERAGE = "average"
-TTA = "_tta"  # after a protocol's name: with test-time augmentation
-ROWS: Mapping[str, str] = {
-    "warm_up_source": "warm-up source",
-    "warm_up_target": "warm-up target",
-    "source_biased": "source-biased branch",
-    "target_biased": "target-biased branch",
-    AVERAGE: "average of branches",
-}
-"""The rows of every table of the stage in their order: name in files, and name in pictures."""
-
-BRANCHES = ("source_biased", "target_biased")
 
 
 def row_scores(

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dstc.evaluation.confusion_matrix import ConfusionMatrix, mean_iou
-from dstc.evaluation.protocols import AVERAGE, ROWS, Confusion
+from dstc.evaluation.protocols import Confusion
+from dstc.evaluation.rows import AVERAGE, ROWS
 from dstc.files import write_text
 from dstc.taxonomy import Classes
 

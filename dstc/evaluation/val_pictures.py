@@ -9,9 +9,9 @@ import torch
 
 from dstc.errors import UserError, nearest
 from dstc.evaluation.inference import Network, predict
-from dstc.evaluation.pictures import colorize, grid, legend_of
-from dstc.evaluation.protocols import ROWS, Normalize, ValBatch, row_scores
-from dstc.files import written_whole
+from dstc.evaluation.pictures import colorize, legend_of, save_grid
+from dstc.evaluation.protocols import Normalize, ValBatch, row_scores
+from dstc.evaluation.rows import ROWS
 from dstc.taxonomy import Classes
 
 
@@ -61,5 +61,4 @@ def draw_predictions(
                 (title, colorize(maps[position].numpy(), classes))
                 for title, maps in {"truth": labels, **predicted}.items()
             ]
-            with written_whole(files[name]) as partial:
-                grid(panels, legend_of(classes)).save(partial, format="PNG")
+            save_grid(files[name], panels, legend_of(classes))

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dstc.evaluation.pictures import colorize, grid, legend_of
-from dstc.files import written_whole
+from dstc.evaluation.pictures import colorize, legend_of, save_grid
 from dstc.loading.color_augmentation import color_augmentation
 from dstc.loading.loaders import Crops, Stream, ValidationImages, image_names, training_batches
 from dstc.method.batches import CoTrainingBatch, LabeledBatch
@@ -191,5 +190,4 @@ class CoTrainer:
             panels.append(("unlabeled target", unlabeled))
         for name, what in sorted(step.seen.items()):
             add(name.replace("_", " "), what)
-        with written_whole(folder / f"iteration_{iteration + 1:06d}.png") as partial:
-            grid(panels, legend_of(classes)).save(partial, format="PNG")
+        save_grid(folder / f"iteration_{iteration + 1:06d}.png", panels, legend_of(classes))

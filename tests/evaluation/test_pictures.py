@@ -4,8 +4,8 @@ import torch
 from PIL import Image
 
 from dstc.errors import UserError
-from dstc.evaluation.pictures import colorize, grid, legend_of
-from dstc.evaluation.protocols import AVERAGE, ROWS
+from dstc.evaluation.pictures import colorize, grid, legend_of, read_panels, save_grid
+from dstc.evaluation.rows import AVERAGE, ROWS
 from dstc.evaluation.val_pictures import choose, draw_predictions, file_names
 from dstc.taxonomy import CITYSCAPES_19, IGNORE, Classes
 
@@ -59,6 +59,31 @@ def test_a_legend_longer_than_the_picture_flows_over_several_lines():
     panel = ("panel", noise(0))
     assert grid([panel], legend_of(CITYSCAPES_19)).width == grid([panel]).width
     assert grid([panel], legend_of(CITYSCAPES_19)).height > grid([panel], legend_of(TWO)).height
+
+
+def read_back(path, panels):
+    save_grid(path, panels, legend_of(TWO))
+    return read_panels(path)
+
+
+@pytest.mark.parametrize("width", [100, 240, 640])
+def test_panels_come_out_of_the_file_as_they_went_in(tmp_path, width):
+    panels = [(f"panel {i}", noise(i, 20, width)) for i in range(6)]
+    back = read_back(tmp_path / "grid.png", panels)
+    assert [title for title, _ in back] == [title for title, _ in panels]
+    assert all(np.array_equal(pixels, shown) for (_, pixels), (_, shown) in zip(panels, back, strict=True))
+
+
+def test_panels_that_were_shrunk_come_out_as_large_as_they_are_in_the_file(tmp_path):
+    ((_, pixels),) = read_back(tmp_path / "grid.png", [("large", noise(0, 512, 2048))])
+    assert pixels.shape == (160, 640, 3)
+
+
+def test_a_picture_of_another_origin_is_one_panel(tmp_path):
+    Image.fromarray(noise(0)).save(tmp_path / "photo.png")
+    ((title, pixels),) = read_panels(tmp_path / "photo.png")
+    assert title == ""
+    assert np.array_equal(pixels, noise(0))
 
 
 def test_chosen_images_are_spread_evenly_over_all():

@@ -4,7 +4,8 @@ import torch
 
 from dstc.evaluation.confusion_matrix import ConfusionMatrix
 from dstc.evaluation.inference import ONE_VIEW, Views, predict
-from dstc.evaluation.protocols import AVERAGE, ROWS, evaluate, row_scores
+from dstc.evaluation.protocols import evaluate, row_scores
+from dstc.evaluation.rows import AVERAGE, ROWS
 from dstc.taxonomy import IGNORE
 
 K = 4

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dstc.evaluation.confusion_matrix import ConfusionMatrix
-from dstc.evaluation.protocols import ROWS
+from dstc.evaluation.rows import ROWS
 from dstc.evaluation.tables import (
     confusion_csv,
     console_table,

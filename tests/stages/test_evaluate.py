@@ -15,7 +15,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from dstc.errors import UserError
-from dstc.evaluation.protocols import AVERAGE, ROWS
+from dstc.evaluation.rows import AVERAGE, ROWS
 from dstc.index import DomainIndex, Entry, digest, load_index, save_index
 from dstc.params import read_params
 from dstc.taxonomy import CITYSCAPES_19, IGNORE, SYNTHIA_16, train_ids

@@ -1,0 +1,19 @@
+"""What the tables, pictures and the report call the networks and the protocols. Apart from what computes them, so that to
+read results takes no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+AVERAGE = "average"
+TTA = "_tta"  # after a protocol's name: with test-time augmentation
+ROWS: Mapping[str, str] = {
+    "warm_up_source": "warm-up source",
+    "warm_up_target": "warm-up target",
+    "source_biased": "source-biased branch",
+    "target_biased": "target-biased branch",
+    AVERAGE: "average of branches",
+}
+"""The rows of every table of the stage in their order: name in files, and name in pictures."""
+
+BRANCHES = ("source_biased", "target_biased")
