@@ -38,6 +38,13 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
+def peak_gpu_bytes() -> int | None:
+    """The most GPU memory that this process's tensors took, on the GPU that took most; None where it used no GPU."""
+    if not torch.cuda.is_initialized():
+        return None
+    return max(torch.cuda.max_memory_allocated(device) for device in range(torch.cuda.device_count()))
+
+
 def wait_for(device: torch.device) -> None:
     """Wait until the device has done what was asked of it, so that a clock reads true."""
     if device.type == "cuda":

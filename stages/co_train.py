@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import shutil
 
+from dstc.costs import measured
 from dstc.errors import reported
 from dstc.files import folder_written_whole, require_writable
 from dstc.index import load_index, read_split, root_folders
@@ -15,6 +16,7 @@ from dstc.loading.cache import open_cache
 from dstc.loading.loaders import Stream, ValidationImages
 from dstc.method.domain_specific_initialization import initialize_branches
 from dstc.params import read_params
+from dstc.runtime import peak_gpu_bytes
 from dstc.training.co_trainer import CoTrainer
 from dstc.training.loop import Keeping
 from dstc.training.setting import Setting, training_record
@@ -24,6 +26,7 @@ from stages.places import (
     INDEX_SOURCE,
     INDEX_TARGET_TRAIN,
     INDEX_TARGET_VAL,
+    MADE_BY,
     NETWORK,
     SPLIT,
     WARM_UP_SOURCE,
@@ -89,7 +92,7 @@ def main() -> None:
         "python -m stages.co_train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.parse_args()
-    with reported():
+    with reported(), measured("co_train", MADE_BY["co_train"], gpu_memory=peak_gpu_bytes):
         co_train()
 
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from dstc.costs import measured
 from dstc.errors import UserError, reported
 from dstc.evaluation import tables
 from dstc.evaluation.inference import Views
@@ -31,9 +32,19 @@ from dstc.loading.loaders import ValidationImages
 from dstc.models.weights import read_checkpoint
 from dstc.params import Params, read_params
 from dstc.progress import progress
+from dstc.runtime import peak_gpu_bytes
 from dstc.training.setting import Setting
 from dstc.training.working_folder import remove_recorded
-from stages.places import CO_TRAIN, INDEX_TARGET_VAL, METRICS, NETWORK, SPLIT, WARM_UP_SOURCE, WARM_UP_TARGET
+from stages.places import (
+    CO_TRAIN,
+    INDEX_TARGET_VAL,
+    MADE_BY,
+    METRICS,
+    NETWORK,
+    SPLIT,
+    WARM_UP_SOURCE,
+    WARM_UP_TARGET,
+)
 
 CHECKPOINTS = {
     "warm_up_source": WARM_UP_SOURCE / NETWORK,
@@ -146,7 +157,11 @@ def main() -> None:
     parser.add_argument("--checkpoint", nargs="+", type=Path, metavar="FILE", help="score these files instead")
     checkpoints = parser.parse_args().checkpoint
     with reported():
-        score_checkpoints(checkpoints) if checkpoints else evaluate_networks()
+        if checkpoints:
+            score_checkpoints(checkpoints)
+            return
+        with measured("evaluate", MADE_BY["evaluate"], gpu_memory=peak_gpu_bytes):
+            evaluate_networks()
 
 
 if __name__ == "__main__":

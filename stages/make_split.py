@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from dstc.costs import measured
 from dstc.errors import UserError, reported
 from dstc.index import load_index
 from dstc.params import read_params
 from dstc.preparation.split import choose_labeled, read_labeled, write_split
 from dstc.randomness import generator
 from dstc.sections import Split
-from stages.places import INDEX_TARGET_TRAIN, SPLIT
+from stages.places import INDEX_TARGET_TRAIN, MADE_BY, SPLIT
 
 LISTS = Path("splits")
 
@@ -46,7 +47,7 @@ def _refuse_other_size(split: Split, named: int) -> None:
 
 def main() -> None:
     argparse.ArgumentParser("python -m stages.make_split", description=__doc__).parse_args()
-    with reported():
+    with reported(), measured("make_split", MADE_BY["make_split"]):
         make_split(read_params().split)
 
 

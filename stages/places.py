@@ -16,3 +16,13 @@ WARM_UP_TARGET = Path("data/warm_up_target")
 CO_TRAIN = Path("data/co_train")
 METRICS = Path("metrics")
 NETWORK = "network.pt"
+
+# Files by which the record of a stage's cost is found again: small, and different where the run was.
+MADE_BY = {
+    "prepare_data": (INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL),
+    "make_split": tuple(SPLIT / file for file in index.SPLIT_FILES),
+    "warm_up_source": (WARM_UP_SOURCE / "losses.csv",),
+    "warm_up_target": (WARM_UP_TARGET / "losses.csv",),
+    "co_train": (CO_TRAIN / "losses.csv",),
+    "evaluate": (METRICS / "scores.json",),
+}

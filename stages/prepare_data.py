@@ -13,6 +13,7 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
+from dstc.costs import measured
 from dstc.errors import UserError, reported
 from dstc.index import root_folders, save_index
 from dstc.params import Params, read_params
@@ -23,7 +24,7 @@ from dstc.preparation.report import class_table, remarks
 from dstc.preparation.summary import summary_table
 from dstc.preparation.world.build import build_world
 from dstc.sections import Data, Paths, Source, Target
-from stages.places import INDEX_SOURCE, WORLD
+from stages.places import INDEX_SOURCE, MADE_BY, WORLD
 
 NO_WORLD = "paths.source and paths.target name folders, so the embedded world was not built.\n"
 
@@ -80,7 +81,11 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="tell what is found, write nothing")
     options = parser.parse_args()
     with reported():
-        (check if options.check else prepare)(read_params())
+        if options.check:
+            check(read_params())
+            return
+        with measured("prepare_data", MADE_BY["prepare_data"]):
+            prepare(read_params())
 
 
 if __name__ == "__main__":

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 
+from dstc.costs import measured
 from dstc.errors import reported
 from dstc.files import require_writable
 from dstc.index import load_index, read_split, root_folders
 from dstc.loading.cache import open_cache
 from dstc.loading.loaders import Stream, ValidationImages
 from dstc.params import read_params
+from dstc.runtime import peak_gpu_bytes
 from dstc.training.loop import Keeping
 from dstc.training.setting import Setting, training_record
 from dstc.training.supervised import train_supervised
@@ -22,6 +24,7 @@ from stages.places import (
     INDEX_SOURCE,
     INDEX_TARGET_TRAIN,
     INDEX_TARGET_VAL,
+    MADE_BY,
     NETWORK,
     SPLIT,
     WARM_UP_SOURCE,
@@ -81,8 +84,10 @@ def main() -> None:
         "python -m stages.warm_up", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("domain", choices=["source", "target"])
-    with reported():
-        warm_up(parser.parse_args().domain)
+    domain = parser.parse_args().domain
+    stage = f"warm_up_{domain}"
+    with reported(), measured(stage, MADE_BY[stage], gpu_memory=peak_gpu_bytes):
+        warm_up(domain)
 
 
 if __name__ == "__main__":
