@@ -15,6 +15,7 @@ WARM_UP_SOURCE = Path("data/warm_up_source")
 WARM_UP_TARGET = Path("data/warm_up_target")
 CO_TRAIN = Path("data/co_train")
 METRICS = Path("metrics")
+REPORT = METRICS / "report.html"
 NETWORK = "network.pt"
 
 # Files by which the record of a stage's cost is found again: small, and different where the run was.

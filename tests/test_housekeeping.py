@@ -36,9 +36,8 @@ def test_every_command_answers_help_with_its_name_and_purpose(
 
 
 def test_all_stages_are_among_the_commands_that_were_asked_for_help() -> None:
-    assert {"stages.prepare_data", "stages.make_split", "stages.warm_up", "stages.co_train", "stages.evaluate"} < set(
-        COMMANDS
-    )
+    stages = ("prepare_data", "make_split", "warm_up", "co_train", "evaluate", "report")
+    assert {f"stages.{stage}" for stage in stages} < set(COMMANDS)
 
 
 def test_ci_and_hooks_call_targets_of_the_makefile_and_nothing_else() -> None:

@@ -25,6 +25,7 @@ SCRIPTS = [
     ("warm_up", "target"),
     ("co_train",),
     ("evaluate",),
+    ("report",),
 ]
 TRAININGS = SCRIPTS[2:5]
 NOBODY = 65534

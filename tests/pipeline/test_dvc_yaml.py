@@ -19,6 +19,7 @@ from tests.pipeline.project import ROOT, STAGES, files_of_the_project
 PIPELINE: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")
 PARAMS: dict[str, Any] = YAML(typ="safe").load(ROOT / "params.yaml")
 CODE = ("dstc", "stages")
+LAST = ("evaluate", "report")  # and cheap: they run again wherever DVC would restore a training
 TRAININGS = ("warm_up_source", "warm_up_target", "co_train")
 UNTRACKED_ON_PURPOSE = ("runtime",)  # changes nothing that is learnt
 
@@ -194,11 +195,11 @@ def test_every_parameter_that_a_script_reads_is_tracked(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_nothing_persists_and_only_the_last_stage_has_uncached_outputs(name: str) -> None:
+def test_nothing_persists_and_only_the_last_stages_have_uncached_outputs(name: str) -> None:
     """Either would switch the run cache off; persisted outputs leak from one run into the next, too."""
     for path, options in outputs_of(name).items():
         assert not options.get("persist"), path
-        assert options.get("cache", True) or name == "evaluate", path
+        assert options.get("cache", True) or name in LAST, path
 
 
 def test_git_gets_the_small_files_of_metrics_and_dvcs_cache_the_pictures() -> None:
@@ -218,6 +219,21 @@ def test_places_and_dvc_yaml_name_the_same_outputs() -> None:
         assert any(place == out or place in out.parents for place in named), f"places.py does not know {out}"
     for folder in (places.WARM_UP_SOURCE, places.WARM_UP_TARGET):
         assert folder / places.NETWORK in outputs
+
+
+def test_every_stage_but_the_report_has_files_by_which_its_cost_is_found_and_the_report_depends_on_them() -> None:
+    assert set(places.MADE_BY) == set(STAGES) - {"report"}
+    seen = [Path(dep) for dep in stage("report")["deps"]]
+    for name, files in places.MADE_BY.items():
+        made = [Path(path) for path in outputs_of(name)]
+        for file in files:
+            assert any(file == out or out in file.parents for out in made), file
+            assert any(file == dep or dep in file.parents for dep in seen), file
+
+
+def test_the_report_shows_every_section_of_params_yaml_that_decides_a_result() -> None:
+    unseen = [leaf for leaf in leaves(PARAMS) if not covered(leaf, tracked("report"))]
+    assert {leaf.split(".")[0] for leaf in unseen} == {"paths", "runtime"}
 
 
 def test_every_dep_under_data_is_made_by_an_earlier_stage() -> None:

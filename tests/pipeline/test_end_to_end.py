@@ -101,6 +101,14 @@ def test_the_pictures_open(root: Path, folder: str, count: int) -> None:
             assert min(picture.size) > 100
 
 
+def test_the_report_has_scores_pictures_and_the_cost_of_every_stage(root: Path) -> None:
+    report = (root / "metrics/report.html").read_text()
+    assert "source-biased branch" in report
+    assert report.count("data:image/webp;base64,") > 10
+    assert "no record here" not in report
+    assert len(report) < 2e6
+
+
 def test_nothing_of_a_half_written_file_is_left_over(root: Path) -> None:
     assert [path for path in root.rglob("*.partial*") if ".git" not in path.parts] == []
 

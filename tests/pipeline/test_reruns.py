@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from tests.pipeline.conftest import Change, Run
 from tests.pipeline.project import STAGES, Project
 
-AFTER_SPLIT = ["make_split", "warm_up_target", "co_train", "evaluate"]
+AFTER_SPLIT = ["make_split", "warm_up_target", "co_train", "evaluate", "report"]
 
 
 def assert_trained_on(project: Project, images: int) -> None:
@@ -37,7 +37,7 @@ def outputs_in_lock(project: Project, revision: str, stage: str) -> dict[str, st
     return {out["path"]: out["md5"] for out in lock["stages"][stage]["outs"]}
 
 
-def test_the_first_repro_runs_all_six_stages_in_order(run: Run) -> None:
+def test_the_first_repro_runs_all_stages_in_order(run: Run) -> None:
     assert run.first.ran == list(STAGES)
 
 
@@ -76,7 +76,7 @@ def test_back_and_forth_between_two_numbers_trains_nothing_and_gives_the_right_n
     back = project.dvc("exp", "run", "-n", "four", "-S", "split.size=4")
     forth = project.dvc("exp", "run", "--temp", "-n", "six_again", "-S", "split.size=6", "-S", "evaluate.pictures=0")
     for reply in (back, forth):
-        assert reply.ran == ["evaluate"]
+        assert reply.ran == ["evaluate", "report"]
         assert reply.restored == ["make_split", "warm_up_target", "co_train"]
     assert_trained_on(project, 4)
     revision = revision_of(project, "six_again")
@@ -100,7 +100,7 @@ def test_a_queued_experiment_reruns_what_it_changes_and_has_its_own_results(proj
     project.dvc("exp", "run", "--queue", "-n", "other_seed", "-S", "seed=1", "-S", "split.size=6")
     project.dvc("exp", "run", "--run-all", "-j", "1")
     reply = project.dvc("queue", "logs", "other_seed")
-    assert reply.ran == ["warm_up_source", "warm_up_target", "co_train", "evaluate"], reply.text
+    assert reply.ran == ["warm_up_source", "warm_up_target", "co_train", "evaluate", "report"], reply.text
     assert reply.restored == ["make_split"]
     assert summary_of(project, revision_of(project, "other_seed"))["labeled_images"] == 6
     assert_trained_on(project, 4)
@@ -109,15 +109,15 @@ def test_a_queued_experiment_reruns_what_it_changes_and_has_its_own_results(proj
 # --- other parameters
 
 
-def test_a_parameter_of_co_training_reruns_co_training_and_evaluation(project: Project) -> None:
+def test_a_parameter_of_co_training_reruns_co_training_and_what_follows(project: Project) -> None:
     reply = project.dvc("exp", "run", "-S", "co_train.alignment_weight=0.2")
-    assert reply.ran == ["co_train", "evaluate"]
+    assert reply.ran == ["co_train", "evaluate", "report"]
     assert reply.restored == []
 
 
-def test_a_parameter_of_evaluation_reruns_evaluation_alone(project: Project) -> None:
+def test_a_parameter_of_evaluation_reruns_evaluation_and_the_report_alone(project: Project) -> None:
     reply = project.dvc("exp", "run", "-S", "evaluate.pictures=2")
-    assert reply.ran == ["evaluate"]
+    assert reply.ran == ["evaluate", "report"]
     assert len(list((project.root / "metrics/pictures").rglob("*.png"))) == 2
 
 

@@ -1,0 +1,235 @@
+"""The sections that show what was measured: scores, curves, classes, confusions, data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from dstc.evaluation.rows import AVERAGE, ROWS, TTA
+from dstc.preparation.summary import pixels_of, share_in_words
+from dstc.reporting.charts import INK, PALETTE, SOURCE, TARGET, Dots, Line, dot_chart, line_chart
+from dstc.reporting.markup import Html, element, folded, joined, section, table
+from dstc.reporting.results import Results
+
+PROTOCOLS = {
+    "half": "half: predictions at the network's input size, labels shrunk to it",
+    "full": "full: predictions enlarged to the labels' own size",
+}
+MEASURES = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy"}
+COLORS = {
+    "warm_up_source": SOURCE,
+    "warm_up_target": TARGET,
+    "source_biased": PALETTE[1],
+    "target_biased": PALETTE[3],
+    AVERAGE: INK,
+}
+MATRIX_CLASSES = 32  # a matrix of more classes says less than the list of its largest confusions
+LISTED_CONFUSIONS = 40
+
+
+def percent(value: float | None) -> str:
+    """A percentage with one decimal; a dash where it is undefined."""
+    return "-" if value is None else f"{value:.1f}"
+
+
+def title_of(row: str) -> str:
+    """What people call a row of the tables."""
+    return ROWS.get(row, row)
+
+
+# --- scores
+
+
+def scores_section(results: Results) -> Html:
+    """How many images there were, and every network's scores."""
+    counts = {
+        "labeled target images": len(results.labeled),
+        "unlabeled target images": len(results.unlabeled),
+        "source images": len(results.source),
+        "val images, scored here": len(results.target_val),
+        "classes": len(results.target_val.classes),
+    }
+    tiles = (element("li", element("b", str(count)), what) for what, count in counts.items())
+    warning = "The checkpoints were chosen on the very images that are scored here, so these numbers flatter."
+    return section(
+        "scores",
+        "Scores",
+        element("ul", *tiles, class_="tiles"),
+        *([element("p", warning)] if results.chosen_on_val else []),
+        element("div", *_score_tables(results), class_="columns"),
+        element("p", "In percent; the best of each column in bold.", class_="quiet"),
+    )
+
+
+def _score_tables(results: Results) -> list[Html]:
+    """A table for each protocol; one for several that agree in every number, as where labels have the input's size."""
+    agreeing: dict[str, list[str]] = {}
+    for protocol, rows in results.scores.items():
+        agreeing.setdefault(json.dumps(rows), []).append(protocol)
+    return [
+        _score_table(results.scores[protocols[0]], "; and the same under ".join(map(_protocol, protocols)))
+        for protocols in agreeing.values()
+    ]
+
+
+def _protocol(name: str) -> str:
+    plain = name.removesuffix(TTA)
+    return PROTOCOLS.get(plain, plain) + (", with test-time augmentation" if name.endswith(TTA) else "")
+
+
+def _score_table(rows: Mapping[str, Mapping[str, Any]], caption: str) -> Html:
+    measures = [measure for measure in next(iter(rows.values())) if measure != "iou"]
+    best = {m: max((row[m] for row in rows.values() if row[m] is not None), default=None) for m in measures}
+    heads = [MEASURES.get(measure, measure.replace("miou_", "mIoU of ")) for measure in measures]
+
+    def cell(measure: str, value: float | None) -> Html:
+        return element("td", percent(value), class_="best" if value is not None and value == best[measure] else None)
+
+    lines = [[title_of(row), *(cell(measure, values[measure]) for measure in measures)] for row, values in rows.items()]
+    return table(["", *heads], lines, caption=caption)
+
+
+# --- curves
+
+
+def curves_section(results: Results) -> Html:
+    """mIoU and losses over the iterations of all three trainings."""
+    return section(
+        "curves",
+        "Learning curves",
+        element("div", *_charts_of_miou(results), *_charts_of_losses(results), class_="columns"),
+    )
+
+
+def _charts_of_miou(results: Results) -> list[Html]:
+    warm_ups = {name: results.validation[name] for name in ("warm_up_source", "warm_up_target")}
+    both = results.validation["co_train"]
+    end = max(both["iteration"], default=0)
+    branches = [column.removesuffix("_miou") for column in both.columns if column.endswith("_miou")]
+    while_warming_up = [
+        _line(title_of(name), curve, "target_miou", COLORS[name])
+        for name, curve in warm_ups.items()
+        if "target_miou" in curve
+    ]
+    while_co_training = [
+        *(_line(title_of(name), both, f"{name}_miou", COLORS.get(name, INK)) for name in branches),
+        *(Line(line.label, [0, end], [line.y[-1]] * 2, line.color, dashed=True) for line in while_warming_up if line.y),
+    ]
+    return [
+        _curves("mIoU on the target's val images, while warming up", while_warming_up, "mIoU, percent"),
+        _curves("mIoU on the target's val images, while co-training", while_co_training, "mIoU, percent"),
+    ]
+
+
+def _charts_of_losses(results: Results) -> list[Html]:
+    """The losses of one learner make a chart; those of both warm-ups share one, since each has a single term."""
+    losses: dict[str, list[Line]] = {}
+    for training, curve in results.losses.items():
+        for column in (column for column in curve.columns if "/" in column):
+            learner, _, term = column.partition("/")
+            lines = losses.setdefault(title_of(learner) if training == "co_train" else "warm-ups", [])
+            color = COLORS.get(training, PALETTE[len(lines) % len(PALETTE)])
+            lines.append(_line(term.replace("_", " "), curve, column, color))
+    return [_curves(f"Losses of the {learner}", lines, "loss") for learner, lines in losses.items()]
+
+
+def _line(label: str, curve: pd.DataFrame, column: str, color: str) -> Line:
+    known = curve[["iteration", column]].dropna()
+    return Line(label, known["iteration"].tolist(), known[column].tolist(), color)
+
+
+def _curves(title: str, lines: Sequence[Line], y_label: str) -> Html:
+    chart = line_chart(title, title, lines, x_label="iteration", y_label=y_label)
+    return element("figure", element("h3", title), Html(chart))
+
+
+# --- classes
+
+
+def classes_section(results: Results) -> Html:
+    """IoU of each class, for every network."""
+    protocol = "half" if "half" in results.scores else next(iter(results.scores))
+    rows = results.scores[protocol]
+    names = list(next(iter(rows.values()))["iou"])
+    series = [
+        Dots(title_of(row), [scores["iou"][name] for name in names], COLORS.get(row, INK))
+        for row, scores in rows.items()
+    ]
+    lines = [[name, *(percent(scores["iou"][name]) for scores in rows.values())] for name in names]
+    title = f"IoU per class, protocol {protocol}"
+    return section(
+        "classes",
+        "IoU per class",
+        element("div", element("figure", Html(dot_chart(title, title, names, series, x_label="IoU, percent")))),
+        folded("The numbers", table(["class", *map(title_of, rows)], lines, caption=_protocol(protocol))),
+    )
+
+
+# --- confusions
+
+
+def confusion_section(results: Results) -> Html:
+    """The confusion matrix; of many classes, the list of its largest entries off the diagonal."""
+    rates, names = results.confusion, results.target_val.class_names
+    small = len(names) <= MATRIX_CLASSES
+    explanation = "Where the pixels of each true class go, in percent of that class: the average of both branches."
+    return section(
+        "confusions",
+        "Confusion matrix",
+        element("p", explanation, class_="quiet"),
+        _matrix(rates, names) if small else _largest_confusions(rates),
+    )
+
+
+def _matrix(rates: pd.DataFrame, names: Sequence[str]) -> Html:
+    by_pair = {(actual, predicted): rate for actual, predicted, rate in rates.itertuples(index=False)}
+
+    def cell(actual: str, predicted: str) -> Html:
+        rate = by_pair[actual, predicted]
+        if rate < 0.5:
+            return Html("<td></td>")
+        right = "right" if actual == predicted else None
+        return element("td", f"{rate:.0f}", class_=right, style=f"--rate:{0.8 * rate / 100:.2f}")
+
+    present = [name for name in names if (name, name) in by_pair]
+    lines = [[actual, *(cell(actual, predicted) for predicted in names)] for actual in present]
+    return table(["true \\ predicted", *names], lines, class_="matrix")
+
+
+def _largest_confusions(rates: pd.DataFrame) -> Html:
+    wrong = rates[rates["actual"] != rates["predicted"]]
+    largest = wrong.sort_values("rate", ascending=False, kind="stable").head(LISTED_CONFUSIONS)
+    lines = [[actual, predicted, percent(rate)] for actual, predicted, rate in largest.itertuples(index=False)]
+    caption = f"The {LISTED_CONFUSIONS} largest confusions of {len(rates['predicted'].unique())} classes"
+    return table(["true class", "taken for", "percent of it"], lines, caption=caption)
+
+
+# --- data
+
+
+def data_section(results: Results) -> Html:
+    """Shares of the labeled pixels. Labels of images that count as unlabeled are left out: no network saw them."""
+    labeled = results.target_train.named(results.labeled)
+    names = results.target_val.class_names
+    series, columns = [], []
+    for index, label, color in (
+        (results.source, "source", SOURCE),
+        (labeled, "labeled target", TARGET),
+        (results.target_val, "target, val", INK),
+    ):
+        pixels = pixels_of(index)
+        shares = pixels / max(1, pixels.sum())
+        series.append(Dots(f"{label} ({len(index)})", [100 * float(share) for share in shares], color))
+        columns.append([share_in_words(share) if share else "-" for share in shares])
+    title = "Share of the labeled pixels of each class"
+    chart = dot_chart(title, title, names, series, x_label="percent of the labeled pixels, log scale", log=True)
+    heads = ["class", *(dots.label for dots in series)]
+    return section(
+        "data",
+        "Shares of the classes in the labels",
+        element("figure", Html(chart)),
+        joined([folded("The numbers", table(heads, zip(names, *columns, strict=True)))]),
+    )

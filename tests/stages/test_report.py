@@ -1,0 +1,78 @@
+"""The stage in a folder that looks as after `evaluate`."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dstc.costs import measured
+from dstc.errors import UserError
+from dstc.index import save_index
+from stages.places import CO_TRAIN, INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, MADE_BY, METRICS, REPORT, SPLIT
+from stages.report import TRAININGS, report
+from tests.reporting.conftest import results
+
+ROOT = Path(__file__).parents[2]
+__all__ = ["results"]  # the fixture
+
+
+@pytest.fixture
+def project(results, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    shutil.copy(ROOT / "params.yaml", ".")
+    for index, path in (
+        (results.source, INDEX_SOURCE),
+        (results.target_train, INDEX_TARGET_TRAIN),
+        (results.target_val, INDEX_TARGET_VAL),
+    ):
+        save_index(index, path)
+    SPLIT.mkdir()
+    (SPLIT / "labeled.txt").write_text("0.png\n")
+    (SPLIT / "unlabeled.txt").write_text("1.png\n")
+    for folder in TRAININGS:
+        folder.mkdir()
+        curves = results.losses.get(folder.name, results.losses["co_train"]), results.validation[folder.name]
+        for name, curve in zip(("losses", "validation"), curves, strict=True):
+            curve.to_csv(folder / f"{name}.csv", index=False)
+    METRICS.mkdir()
+    (METRICS / "scores.json").write_text(json.dumps(results.scores))
+    (METRICS / "summary.json").write_text(json.dumps({"chosen_on_val": 1}))
+    results.confusion.to_csv(METRICS / "confusion.csv", index=False)
+    shutil.copytree(tmp_path / "pictures", METRICS / "pictures")
+    shutil.copytree(tmp_path / "mixing", CO_TRAIN / "mixing")
+    return tmp_path
+
+
+@pytest.mark.usefixtures("project")
+def test_the_same_results_give_the_same_bytes_and_the_size_is_told(capsys):
+    report()
+    first = REPORT.read_bytes()
+    assert f"{REPORT}: 0." in capsys.readouterr().out
+    assert b"chosen on the very images" in first
+    assert b"co_train.alignment_weight" in first
+    assert b"embedded" not in first  # paths and runtime are nobody else's business
+    report()
+    assert REPORT.read_bytes() == first
+
+
+@pytest.mark.usefixtures("project")
+def test_costs_are_found_by_what_the_stages_made():
+    for stage, made in list(MADE_BY.items())[:-1]:
+        with measured(stage, made):
+            pass
+    report()
+    assert REPORT.read_text().count("no record here") == 1
+    (CO_TRAIN / "losses.csv").write_text("iteration,source_biased/alignment\n1,0.5\n")
+    report()
+    assert REPORT.read_text().count("no record here") == 2
+
+
+@pytest.mark.parametrize("file", ["scores.json", "summary.json", "confusion.csv"])
+@pytest.mark.usefixtures("project")
+def test_a_missing_result_is_named_with_the_command_that_makes_it(file):
+    (METRICS / file).unlink()
+    with pytest.raises(UserError, match=f"metrics/{file}: no such file; run `dvc repro evaluate` first"):
+        report()
+    assert not REPORT.exists()
