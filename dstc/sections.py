@@ -99,6 +99,7 @@ class Optim(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0, lt=1)]
     poly_power: Annotated[float, Field(ge=0, le=10)]
+    accumulation: Count
 
 
 class Training(Section):
@@ -189,6 +190,7 @@ class Runtime(Section):
     save_iterations: Count
     save_minutes: Annotated[float, Field(gt=0)]
     threads: Annotated[int, Field(ge=0, le=1024)]
+    checkpointing: bool
     cache: str
     cache_gigabytes: Annotated[float, Field(gt=0)]
 

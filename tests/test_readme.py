@@ -42,7 +42,9 @@ def test_each_term_is_the_named_function_in_the_named_file(term: str, path: str,
 
 def test_every_file_of_the_method_but_its_plumbing_stands_in_the_term_table() -> None:
     files = {f"dstc/method/{path.name}" for path in (README.parent / "dstc/method").glob("[!_]*.py")}
-    assert files - {path for _, path, _ in term_table()} == {"dstc/method/batches.py", "dstc/method/cross_entropy.py"}
+    assert files - {path for _, path, _ in term_table()} == {
+        f"dstc/method/{name}.py" for name in ("batches", "cross_entropy", "division")
+    }
 
 
 def test_the_two_commands_of_the_first_screen_are_targets_of_the_makefile() -> None:

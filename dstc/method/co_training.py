@@ -6,23 +6,27 @@
 | target-biased (B2) | data combination 2: cross entropy; ClassMix with B1's pseudo-labels |
 
 Losses come as one dict per graph; whoever trains propagates each back before asking for the next, so that one graph is
-alive at a time. The sums of the gradients are the same.
+alive at a time. The sums of the gradients are the same. Where the batch is divided, each pass of the table is several,
+whose losses add up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from dstc.method.batches import CoTrainingBatch, LabeledBatch
 from dstc.method.class_mix import class_mix
 from dstc.method.cross_domain_combination import combine_whole_images, combine_within_images
-from dstc.method.cross_entropy import cross_entropy
-from dstc.method.cross_supervision import confident_share, cross_supervision, labeling, pseudo_label
+from dstc.method.cross_entropy import cross_entropy, cross_entropy_in_parts, valid_pixels
+from dstc.method.cross_supervision import confident_pixels, confident_share, cross_supervision, labeling, pseudo_label
+from dstc.method.division import UNDIVIDED, Division
 from dstc.method.domain_specific_initialization import Branches
-from dstc.method.target_preferred_alignment import target_preferred_alignment
+from dstc.method.target_preferred_alignment import DividedAlignment, class_sums
+from dstc.models.batch_norm import statistics_kept
 
 # (what for, labels (N, H, W)) -> bool (N, K); the random choice of classes, which tests can hand in
 ChooseClasses = Callable[[str, Tensor], Tensor]
@@ -64,12 +68,14 @@ class Step:
         choose: ChooseClasses,
         augment: Augment = lambda _, images: images,
         teachers: Branches | None = None,
+        division: Division = UNDIVIDED,
     ) -> None:
-        self.branches, self.batch, self.method = branches, batch, method
+        self.branches, self.batch, self.method, self.division = branches, batch, method, division
         self.teachers = teachers or branches
         self.choose, self.augment = choose, augment
         self.seen: dict[str, LabeledBatch | Tensor] = {}
-        self._labeled: dict[str, Tensor] = {}
+        self._sums: tuple[Tensor, Tensor] | None = None
+        self._labels: dict[str, tuple[Tensor, Tensor | None]] = {}
         if method.teachers_run == "first":
             self._label_everything()
 
@@ -77,20 +83,17 @@ class Step:
         """Losses of B1, one dict per graph."""
         student = self.branches.source_biased
         source, labeled_target = combine_whole_images(self.batch.source, self.batch.labeled_target)
-        logits = student(source.image)
-        losses = {"source_cross_entropy": cross_entropy(logits, source.label)}
-        if self.method.alignment:
-            losses["alignment"] = target_preferred_alignment(
-                logits,
-                self._logits_of("target_biased", source.image, "source"),
-                source.label,
-                counts_void=self.method.alignment_counts_void,
-            )
-        del logits
-        yield losses
-        yield {"target_cross_entropy": cross_entropy(student(labeled_target.image), labeled_target.label)}
-        if self._is_cross_supervised:
-            yield {"cross_supervision": cross_supervision(student, *self._unlabeled_for("source_biased"))}
+        valid, alignment = valid_pixels(source.label), self._alignment(source) if self.method.alignment else None
+        for part in self.division.labeled(source):
+            logits = student(part.image)
+            losses = {"source_cross_entropy": cross_entropy(logits, part.label, valid)}
+            if alignment:
+                losses["alignment"] = alignment(logits, part.label)
+            del logits
+            yield losses
+        for loss in cross_entropy_in_parts(student, labeled_target, self.division):
+            yield {"target_cross_entropy": loss}
+        yield from self._cross_supervision("source_biased")
 
     def target_biased_losses(self) -> Iterator[dict[str, Tensor]]:
         """Losses of B2, one dict per graph."""
@@ -99,12 +102,20 @@ class Step:
             chosen = self.choose(PASTE, self.batch.source.label)
             combined = combine_within_images(self.batch.source, self.batch.labeled_target, chosen)
             self.seen["combination_2"] = combined
-            yield {"combined_cross_entropy": cross_entropy(student(combined.image), combined.label)}
+            for loss in cross_entropy_in_parts(student, combined, self.division):
+                yield {"combined_cross_entropy": loss}
         else:  # switched off: both branches see data combination 1
-            for name, part in (("source", self.batch.source), ("target", self.batch.labeled_target)):
-                yield {f"{name}_cross_entropy": cross_entropy(student(part.image), part.label)}
+            for name, batch in (("source", self.batch.source), ("target", self.batch.labeled_target)):
+                for loss in cross_entropy_in_parts(student, batch, self.division):
+                    yield {f"{name}_cross_entropy": loss}
+        yield from self._cross_supervision("target_biased")
+
+    def _cross_supervision(self, name: str) -> Iterator[dict[str, Tensor]]:
         if self._is_cross_supervised:
-            yield {"cross_supervision": cross_supervision(student, *self._unlabeled_for("target_biased"))}
+            student: nn.Module = getattr(self.branches, name)
+            mixed, weight = self._unlabeled_for(name)
+            for loss in cross_supervision(student, mixed, weight, self.division):
+                yield {"cross_supervision": loss}
 
     @property
     def _is_cross_supervised(self) -> bool:
@@ -115,9 +126,7 @@ class Step:
         images = self.batch.unlabeled_target
         assert images is not None
         teacher = "target_biased" if student == "source_biased" else "source_biased"
-        logits, threshold = self._logits_of(teacher, images, "unlabeled"), self.method.confidence_threshold
-        labels, weight = pseudo_label(logits), confident_share(logits, threshold) if threshold else None
-        del logits
+        labels, weight = self._labels_by(teacher)
         mixed = LabeledBatch(images, labels)
         if self.method.class_mix:
             mixed, _ = class_mix(images, labels, self.choose(CLASS_MIX[student], labels))
@@ -125,24 +134,55 @@ class Step:
         self.seen |= {f"pseudo_label_by_{teacher}": labels, f"mixed_for_{student}": mixed}
         return mixed, weight
 
-    def _logits_of(self, teacher: str, images: Tensor, what: str) -> Tensor:
-        """The teacher's logits, run now, or at the start of the step with `teachers_run` "first"."""
-        key = f"{teacher} on {what}"
-        if key not in self._labeled:
+    def _alignment(self, source: LabeledBatch) -> DividedAlignment:
+        teacher, pixels = self._sums_of_the_teacher()
+        parts, student = self.division.labeled(source), None
+        if len(parts) > 1:  # a part's gradient depends on the sums of all
+            network = self.branches.source_biased
+            with torch.no_grad(), statistics_kept(network):
+                student, _ = self._class_sums(network, parts)
+        return DividedAlignment(teacher, pixels, student, len(parts), self.division, self.method.alignment_counts_void)
+
+    def _class_sums(self, network: nn.Module, parts: Iterable[LabeledBatch]) -> tuple[Tensor, Tensor]:
+        """Class sums of the network's logits, and pixels, of the whole batch of which these are this process's parts."""
+        counts_void = self.method.alignment_counts_void
+        sums, pixels = zip(
+            *(class_sums(network(part.image), part.label, counts_void=counts_void) for part in parts), strict=True
+        )
+        return self.division.total(torch.stack(sums).sum(0)), self.division.total(torch.stack(pixels).sum(0))
+
+    def _sums_of_the_teacher(self) -> tuple[Tensor, Tensor]:
+        """The target-biased teacher's on the source: now, or at the start of the step with `teachers_run` "first"."""
+        if self._sums is None:
+            teacher = self.teachers.target_biased
+            with labeling(teacher, self.method.teacher_batch_norm):
+                self._sums = self._class_sums(teacher, self.division.labeled(self.batch.source))
+        return self._sums
+
+    def _labels_by(self, teacher: str) -> tuple[Tensor, Tensor | None]:
+        """Pseudo-labels of the whole unlabeled batch, and their weight: now, or at the start of the step."""
+        if teacher not in self._labels:
             network: nn.Module = getattr(self.teachers, teacher)
+            images, threshold = self.batch.unlabeled_target, self.method.confidence_threshold
+            assert images is not None
+            labels, confident = [], []
             with labeling(network, self.method.teacher_batch_norm):
-                self._labeled[key] = network(images)
-        return self._labeled.pop(key)
+                for part in self.division.images(images):
+                    logits = network(part)
+                    labels.append(pseudo_label(logits))
+                    if threshold:
+                        confident.append(confident_pixels(logits, threshold))
+            label = self.division.gather(torch.cat(labels))
+            weight = confident_share(self.division.gather(torch.cat(confident)), label) if threshold else None
+            self._labels[teacher] = label, weight
+        return self._labels[teacher]
 
     def _label_everything(self) -> None:
-        passes = [("target_biased", "source", self.batch.source.image)] if self.method.alignment else []
+        if self.method.alignment:
+            self._sums_of_the_teacher()
         if self._is_cross_supervised:
-            images = self.batch.unlabeled_target
-            assert images is not None
-            passes += [("target_biased", "unlabeled", images), ("source_biased", "unlabeled", images)]
-        for teacher, what, images in passes:
-            logits = self._logits_of(teacher, images, what)
-            self._labeled[f"{teacher} on {what}"] = logits
+            for teacher in ("target_biased", "source_biased"):
+                self._labels_by(teacher)
 
 
 __all__ = ["CLASS_MIX", "PASTE", "Augment", "ChooseClasses", "CoTraining", "Step"]

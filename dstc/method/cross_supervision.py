@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from dstc.method.batches import LabeledBatch
-from dstc.method.cross_entropy import cross_entropy
+from dstc.method.cross_entropy import cross_entropy_in_parts
+from dstc.method.division import UNDIVIDED, Division
 
 
 @contextmanager
@@ -34,17 +35,27 @@ def pseudo_label(logits: Tensor) -> Tensor:
     return logits.detach().argmax(1).to(torch.uint8)
 
 
-def confident_share(logits: Tensor, threshold: float) -> Tensor:
-    """Share, 0 to 1, of all pixels whose likeliest class has a probability above `threshold`; logits (N, K, H, W).
+def confident_pixels(logits: Tensor, threshold: float) -> Tensor:
+    """int64 (N,): how many pixels of each image have a likeliest class with a probability above `threshold`.
+
+    logits (N, K, H, W).
+    """
+    return (logits.detach().softmax(1).amax(1) > threshold).sum((1, 2))
+
+
+def confident_share(confident: Tensor, label: Tensor) -> Tensor:
+    """Share, 0 to 1, of all pixels that are confident: `confident` (N,) of them in the labels (N, H, W).
 
     Deviation: as a weight of cross supervision, as in ClassMix (Olsson et al., WACV 2021) and DACS, it lets a teacher count
     by how sure it is, without leaving out the unsure pixels, which are those of rare classes. The released code has none.
     """
-    return (logits.detach().softmax(1).amax(1) > threshold).float().mean()
+    return confident.sum() / label.numel()
 
 
-def cross_supervision(student: nn.Module, unlabeled: LabeledBatch, weight: Tensor | None = None) -> Tensor:
+def cross_supervision(
+    student: nn.Module, unlabeled: LabeledBatch, weight: Tensor | None = None, division: Division = UNDIVIDED
+) -> Iterator[Tensor]:
     """Cross entropy of the student on unlabeled (mixed) images against the other branch's (equally mixed) pseudo-labels,
-    times a scalar `weight` (1 if None)."""
-    loss = cross_entropy(student(unlabeled.image), unlabeled.label)
-    return loss if weight is None else weight * loss
+    times a scalar `weight` (1 if None); a graph for each part of the batch."""
+    for loss in cross_entropy_in_parts(student, unlabeled, division):
+        yield loss if weight is None else weight * loss

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dstc.method.division import UNDIVIDED, Division
 from dstc.taxonomy import IGNORE
 
 
-def class_prototypes(logits: Tensor, label: Tensor, *, counts_void: bool = False) -> tuple[Tensor, Tensor]:
-    """The mean logit vector of each class over all its pixels in the batch.
+def class_sums(logits: Tensor, label: Tensor, *, counts_void: bool = False) -> tuple[Tensor, Tensor]:
+    """Of each class the sum of the logit vectors of its pixels in the batch, and the number of these.
 
-    logits (N, K, H, W), label uint8 (N, H, W) to prototypes (C, K) and which of them have pixels, bool (C,). C is K; with
-    `counts_void`, K + 1, void being the last row. Rows without pixels are zero.
+    logits (N, K, H, W), label uint8 (N, H, W) to sums (C, K) and pixels (C,), both float. C is K; with `counts_void`,
+    K + 1, void being the last row. Over the parts of a batch both add up.
     Deviation: the released code counts void as a class (6 to 9 % of the term); here only if asked to.
     """
     num_classes = logits.shape[1]
@@ -21,8 +24,16 @@ def class_prototypes(logits: Tensor, label: Tensor, *, counts_void: bool = False
     membership = F.one_hot(rows, num_classes + 1).to(logits.dtype).flatten(0, 2)  # (NHW, K+1)
     sums = membership.T @ logits.permute(0, 2, 3, 1).flatten(0, 2)
     pixels = membership.sum(0)
-    if not counts_void:
-        sums, pixels = sums[:num_classes], pixels[:num_classes]
+    return (sums, pixels) if counts_void else (sums[:num_classes], pixels[:num_classes])
+
+
+def class_prototypes(logits: Tensor, label: Tensor, *, counts_void: bool = False) -> tuple[Tensor, Tensor]:
+    """The mean logit vector of each class over all its pixels in the batch.
+
+    Arguments as of `class_sums`; to prototypes (C, K) and which of them have pixels, bool (C,). Rows without pixels are
+    zero.
+    """
+    sums, pixels = class_sums(logits, label, counts_void=counts_void)
     return sums / pixels.clamp(min=1)[:, None], pixels > 0
 
 
@@ -34,7 +45,32 @@ def target_preferred_alignment(
     Both logits (N, K, H, W) at label size; label uint8 (N, H, W) of the source images. No gradient reaches the
     target-biased branch. Zero where no class is present.
     """
-    student, present = class_prototypes(source_biased_logits, label, counts_void=counts_void)
-    teacher, _ = class_prototypes(target_biased_logits.detach(), label, counts_void=counts_void)
-    difference = (student - teacher).abs().mean(1)
-    return (difference * present).sum() / present.sum().clamp(min=1)
+    teacher, pixels = class_sums(target_biased_logits.detach(), label, counts_void=counts_void)
+    return DividedAlignment(teacher, pixels, counts_void=counts_void)(source_biased_logits, label)
+
+
+@dataclass(frozen=True)
+class DividedAlignment:
+    """Target-preferred alignment of a batch whose passes are divided, called with one part after another.
+
+    `teacher` and `pixels` are the target-biased branch's class sums over the whole batch, `student` those of the
+    source-biased branch, measured beforehand where a process has several parts. The value of each call is the part's
+    equal share of the whole batch's loss; its gradient is the whole batch's loss's with respect to this part.
+    """
+
+    teacher: Tensor  # (C, K)
+    pixels: Tensor  # (C,)
+    student: Tensor | None = None  # (C, K)
+    parts: int = 1  # of this process
+    division: Division = UNDIVIDED
+    counts_void: bool = False
+
+    def __call__(self, logits: Tensor, label: Tensor) -> Tensor:
+        """logits (N, K, H, W) of the source-biased branch and label (N, H, W) of one part of the source images."""
+        own, _ = class_sums(logits, label, counts_void=self.counts_void)
+        whole = self.division.total(own.detach()) if self.student is None else self.student
+        student = own + (whole - own.detach())  # the sums of the whole batch, with the gradient of this part
+        pixels = self.pixels.clamp(min=1)[:, None]
+        difference = (student / pixels - self.teacher / pixels).abs().mean(1)  # of the prototypes
+        loss = difference.sum() / (self.pixels > 0).sum().clamp(min=1)
+        return loss - (1 - 1 / (self.parts * self.division.processes)) * loss.detach()

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dstc.backbones import BACKBONES
+from dstc.models.batch_norm import batch_norms
 from dstc.runtime import autocast
 
 ATROUS_RATES = (6, 12, 18, 24)
@@ -45,11 +46,8 @@ class DeepLabV2(nn.Module):
         for conv in self.classifier:
             nn.init.normal_(conv.weight, std=0.01)  # type: ignore[arg-type]
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-        for module in self._batch_norms():
+        for module in batch_norms(self):
             module.requires_grad_(module.weight.requires_grad and batch_norm_affine == "trained")
-
-    def _batch_norms(self) -> list[nn.BatchNorm2d]:
-        return [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
 
     def keep_batch_norm_statistics(self) -> None:
         """From here on, normalize with the running statistics in training as well, and leave them alone."""
@@ -59,7 +57,7 @@ class DeepLabV2(nn.Module):
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         if self.batch_norm_statistics == "running":
-            for module in self._batch_norms():
+            for module in batch_norms(self):
                 module.eval()
         return self
 

@@ -128,6 +128,7 @@ class CoTrainer:
             choose=lambda what, label: self._choose(iteration, what, label),
             augment=lambda student, images: self._augment(iteration, student, images),
             teachers=Branches(**self.averaged) if self.averaged else None,
+            division=self.setting.division,
         )
         values = training_step(
             [(self.source_biased, step.source_biased_losses), (self.target_biased, step.target_biased_losses)],

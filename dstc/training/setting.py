@@ -16,7 +16,9 @@ from dstc.index import DomainIndex
 from dstc.loading.loaders import Crops, Stream
 from dstc.loading.normalization import NORMALIZATIONS, Normalization
 from dstc.method.batches import LabeledBatch
+from dstc.method.division import Division
 from dstc.models.deeplab_v2 import DeepLabV2, build_network
+from dstc.models.recomputation import recompute_blocks
 from dstc.models.weights import FORM, Form, Weights, initial_weights, read_checkpoint
 from dstc.params import Params
 from dstc.randomness import stream_seed
@@ -56,6 +58,10 @@ class Setting:
     def suited_to(self, weights: Weights) -> Setting:
         """This setting with the form of network and the preprocessing that the weights are made for."""
         return replace(self, model=self.model.model_copy(update=dict(weights.made_for)))
+
+    @property
+    def division(self) -> Division:
+        return Division(parts=self.optim.accumulation)
 
     def new_network(self) -> DeepLabV2:
         """A network before any warm-up: random, or with `model.initial_weights`."""
@@ -108,6 +114,8 @@ class Setting:
 
     def learner(self, name: str, network: nn.Module, loss_weights: Mapping[str, float] | None = None) -> Learner:
         optim = self.optim
+        if self.runtime.checkpointing:
+            recompute_blocks(network.get_submodule("backbone"))
         optimizer = build_optimizer(
             network,
             backbone_multiplier=optim.backbone_multiplier,

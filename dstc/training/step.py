@@ -30,7 +30,8 @@ def training_step(
     """Back-propagate every loss of every learner, one graph alive at a time, and step.
 
     `sequential` steps each learner before the next one's losses are asked for; otherwise all step at the end. Gives
-    each loss, unweighted, as "learner/loss". Nothing here waits for the device.
+    each loss, unweighted, as "learner/loss"; a loss that several graphs have a part of is their sum. Nothing here waits for
+    the device.
     """
     values: dict[str, Tensor] = {}
     for learner, losses in learners:
@@ -38,7 +39,9 @@ def training_step(
         for terms in losses():
             total = torch.stack([learner.loss_weights.get(name, 1.0) * loss for name, loss in terms.items()]).sum()
             total.backward()
-            values |= {f"{learner.name}/{name}": loss.detach() for name, loss in terms.items()}
+            for name, loss in terms.items():
+                key = f"{learner.name}/{name}"
+                values[key] = values[key] + loss.detach() if key in values else loss.detach()
         if sequential:
             learner.optimizer.step()
     if not sequential:

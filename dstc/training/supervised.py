@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from torch import Tensor
 
 from dstc.loading.loaders import Crops, Stream, ValidationImages, image_names, training_batches
-from dstc.method.cross_entropy import cross_entropy
+from dstc.method.cross_entropy import cross_entropy_in_parts
 from dstc.models.deeplab_v2 import DeepLabV2
 from dstc.randomness import stream_seed
 from dstc.sections import Training
@@ -48,8 +48,8 @@ def train_supervised(
 
         def losses() -> Losses:
             for stream, crops in batch.items():
-                part = setting.on_device(crops)
-                yield {f"{stream}_cross_entropy": cross_entropy(network(part.image), part.label)}
+                for loss in cross_entropy_in_parts(network, setting.on_device(crops), setting.division):
+                    yield {f"{stream}_cross_entropy": loss}
 
         return training_step([(learner, losses)])
 

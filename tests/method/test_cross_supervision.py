@@ -4,7 +4,7 @@ from torch import nn
 
 from dstc.method.batches import LabeledBatch
 from dstc.method.cross_entropy import cross_entropy
-from dstc.method.cross_supervision import confident_share, cross_supervision, labeling, pseudo_label
+from dstc.method.cross_supervision import confident_pixels, confident_share, cross_supervision, labeling, pseudo_label
 from tests.method import slow
 
 
@@ -32,7 +32,7 @@ def test_the_confident_share_counts_the_pixels_whose_likeliest_class_is_likelier
     sure = [
         max(logits[n, :, y, x].softmax(0).tolist()) > threshold for n in range(2) for y in range(6) for x in range(7)
     ]
-    share = confident_share(logits.requires_grad_(), threshold)
+    share = confident_share(confident_pixels(logits.requires_grad_(), threshold), torch.empty(2, 6, 7))
     assert share.item() == pytest.approx(sum(sure) / len(sure))
     assert not share.requires_grad
 
@@ -66,9 +66,10 @@ def test_labeling_records_no_gradient_and_gives_the_mode_back_even_after_an_erro
 def test_cross_supervision_is_the_students_cross_entropy_against_the_others_labels() -> None:
     student = nn.Conv2d(3, 5, 1)
     unlabeled = LabeledBatch(slow.random_tensor(0, 2, 3, 4, 4), slow.random_label(0, 2, 4, 4, void=0))
-    loss = cross_supervision(student, unlabeled)
+    (loss,) = cross_supervision(student, unlabeled)
     assert torch.equal(loss, cross_entropy(student(unlabeled.image), unlabeled.label))
-    assert torch.equal(cross_supervision(student, unlabeled, torch.tensor(0.25)), 0.25 * loss)
+    (weighted,) = cross_supervision(student, unlabeled, torch.tensor(0.25))
+    assert torch.equal(weighted, 0.25 * loss)
     loss.backward()
     assert student.weight.grad is not None
     assert student.weight.grad.any()

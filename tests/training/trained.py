@@ -1,0 +1,106 @@
+"""A short co-training and a short warm-up, and what came of them, as tensors by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dstc.loading.loaders import Stream, ValidationImages
+from dstc.method.domain_specific_initialization import Branches
+from dstc.params import Params
+from dstc.training.co_trainer import CoTrainer
+from dstc.training.state import TrainingState
+from dstc.training.supervised import train_supervised
+from tests.loading.small_domain import small_domain
+from tests.training import test_co_trainer as base
+
+ITERATIONS = 3
+BATCH = {"source": 4, "labeled_target": 4, "unlabeled_target": 4}
+
+
+def params(
+    *, model: Mapping[str, Any], optim: Mapping[str, Any], runtime: Mapping[str, Any], **co_train: Any
+) -> Params:
+    """The parameters of tests/training/test_co_trainer.py, with batches of four and these changes."""
+    plain = base.params(iterations=ITERATIONS, schedule_iterations=8, **({"batch": BATCH} | co_train))
+    changes = {"model": model, "optim": optim, "runtime": runtime}
+    return plain.model_copy(
+        update={name: getattr(plain, name).model_copy(update=dict(change)) for name, change in changes.items()}
+    )
+
+
+def trained(
+    folder: Path,
+    *,
+    model: Mapping[str, Any] | None = None,
+    optim: Mapping[str, Any] | None = None,
+    runtime: Mapping[str, Any] | None = None,
+    **co_train: Any,
+) -> dict[str, Tensor]:
+    """Every loss, score, weight, statistic and momentum after a co-training and a warm-up of a few iterations."""
+    chosen = params(model=model or {}, optim=optim or {}, runtime=runtime or {}, **co_train)
+    setting = base.setting(chosen)
+    domain = small_domain(folder, 7)
+    val = ValidationImages(domain, [folder])
+    crop = chosen.co_train.crop
+    parts = {"source": domain, "labeled_target": domain, "unlabeled_target": domain.without_labels()}
+    streams = {
+        name: Stream(index, [folder], getattr(chosen.co_train.batch, name), crop) for name, index in parts.items()
+    }
+    # Of two equal branches the alignment is zero, where its gradient jumps: rounding would decide.
+    branches = Branches(setting.new_network(), replace(setting, seed=1).new_network())
+    trainer = CoTrainer(branches, setting=setting, co_train=chosen.co_train, val=val)
+    schedule = chosen.warm_up.source.model_copy(
+        update={
+            "iterations": ITERATIONS,
+            "schedule_iterations": 8,
+            "learning_rate": 0.01,
+            "validate_every": 2,
+            "batch": 4,
+        }
+    )
+    warm_up = train_supervised(
+        setting.new_network(),
+        {"source": streams["source"]},
+        name="warm_up_source",
+        setting=setting,
+        schedule=schedule,
+        val=val,
+    )
+    return {
+        **_tensors("co_train", trainer.run(streams, folder / "pictures")),
+        **_tensors("warm_up", warm_up),
+    }
+
+
+def _tensors(name: str, state: TrainingState) -> dict[str, Tensor]:
+    """All numbers of a training's state, flat."""
+    found: dict[str, Tensor] = {}
+
+    def walk(path: str, value: Any) -> None:
+        if isinstance(value, Tensor):
+            found[path] = value.clone()
+        elif isinstance(value, Mapping):
+            for key, item in value.items():
+                walk(f"{path}/{key}", item)
+        elif isinstance(value, (list, tuple)):
+            for number, item in enumerate(value):
+                walk(f"{path}/{number}", item)
+        elif isinstance(value, (int, float)):
+            found[path] = torch.tensor(value, dtype=torch.float64)
+
+    walk(name, state.as_dict())
+    return found
+
+
+def largest_difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> tuple[float, str]:
+    """The largest absolute difference of any number, and where it is."""
+    assert one.keys() == other.keys()
+    differences = {name: (one[name].double() - other[name].double()).abs().max().item() for name in one}
+    where = max(differences, key=differences.__getitem__)
+    return differences[where], where
