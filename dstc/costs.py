@@ -22,7 +22,8 @@ from dstc.files import work_folder, write_text
 
 @dataclass(frozen=True)
 class Cost:
-    """Of the process that ended the stage: an interrupted training counts from where it went on."""
+    """Of the process that ended the stage: an interrupted training counts from where it went on. Where several processes
+    trained together, of the first of them."""
 
     seconds: float
     memory: int  # bytes: the peak of the stage's largest process

@@ -23,8 +23,10 @@ class _Lines:
         self.stream.flush()
 
 
-def progress(*, total: int, desc: str, unit: str, initial: int = 0) -> tqdm[Any]:
-    """A bar for `total` units of work, to be used as a context with `.update(n)`."""
+def progress(*, total: int, desc: str, unit: str, initial: int = 0, shown: bool = True) -> tqdm[Any]:
+    """A bar for `total` units of work, to be used as a context with `.update(n)`; one that shows nothing if not `shown`."""
+    if not shown:
+        return tqdm(total=total, disable=True)
     if sys.stderr.isatty():
         return tqdm(total=total, desc=desc, unit=unit, initial=initial, mininterval=0.5, dynamic_ncols=True)
     return tqdm(

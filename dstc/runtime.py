@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import torch
 
@@ -10,17 +11,34 @@ from dstc.errors import UserError
 
 
 def choose_device(name: str, asked_by: str = "runtime.device") -> torch.device:
-    """`auto` is the first GPU where there is one, else the CPU; anything else is a torch device that must exist."""
+    """`auto` is the first GPU where there is one, else the CPU; anything else is a torch device that must exist.
+
+    In one of several processes a GPU without a number is that of this process, which torchrun counts in LOCAL_RANK.
+    """
+    gpu = f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(gpu if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        device = torch.device(gpu if name == "cuda" else name)
         if device.type not in ("cpu", "cuda"):
             raise RuntimeError("known are auto, cpu, cuda, cuda:0, cuda:1, ...")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"{asked_by}: '{name}' cannot be used here ({str(error).splitlines()[0]})") from None
     return device
+
+
+def gpus(device: torch.device) -> int:
+    """How many GPUs `device` may mean: all of this machine, a certain one, or none."""
+    if device.type == "cpu":
+        return 0
+    return torch.cuda.device_count() if device.index is None else 1
+
+
+def use(device: torch.device) -> None:
+    """Make a GPU the one meant by whatever names none: each of several processes would else take room on the first."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
 
 
 def set_up(threads: int) -> None:

@@ -91,6 +91,7 @@ class Model(Section):
     batch_norm_affine: Literal["frozen", "trained"]
     batch_norm_statistics: Literal["batch", "running"]
     precision: Literal["fp32", "bf16"]
+    synchronized_batch_norm: bool
 
 
 class Optim(Section):
@@ -186,6 +187,7 @@ class Evaluate(Section):
 
 class Runtime(Section):
     device: Text
+    processes: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)]
     workers: Annotated[int, Field(ge=0, le=256)]
     save_iterations: Count
     save_minutes: Annotated[float, Field(gt=0)]

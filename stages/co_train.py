@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from contextlib import nullcontext
 
+from dstc import processes
 from dstc.costs import measured
 from dstc.errors import reported
 from dstc.files import folder_written_whole, require_writable
@@ -15,9 +17,10 @@ from dstc.index import load_index, read_split, root_folders
 from dstc.loading.cache import open_cache
 from dstc.loading.loaders import Stream, ValidationImages
 from dstc.method.domain_specific_initialization import initialize_branches
-from dstc.params import read_params
+from dstc.params import Params, read_params
 from dstc.runtime import peak_gpu_bytes
 from dstc.training.co_trainer import CoTrainer
+from dstc.training.launching import in_processes
 from dstc.training.loop import Keeping
 from dstc.training.setting import Setting, training_record
 from dstc.training.working_folder import WorkingFolder, remove_recorded
@@ -34,9 +37,7 @@ from stages.places import (
 )
 
 
-def co_train() -> None:
-    params = read_params()
-    remove_recorded()
+def co_train(params: Params) -> None:
     settings = params.co_train
     target_roots = root_folders(params.paths.target, "cityscapes", params.paths.unlabeled)
     source, target = load_index(INDEX_SOURCE), load_index(INDEX_TARGET_TRAIN)
@@ -53,7 +54,9 @@ def co_train() -> None:
     else:
         print("co_train: every target image is labeled, so the terms on unlabeled images are skipped")
 
-    require_writable(CO_TRAIN)
+    if processes.is_first():
+        remove_recorded()
+        require_writable(CO_TRAIN)
     setting = Setting.of(params, source.classes)
     branches = initialize_branches(
         lambda: setting.trained_network(WARM_UP_SOURCE / NETWORK),
@@ -74,6 +77,8 @@ def co_train() -> None:
     with WorkingFolder("co_train", params=tracked, inputs=inputs, outputs=CO_TRAIN).held() as working:
         pictures, runtime = working.path / "mixing", params.runtime
         state = trainer.run(streams, pictures, Keeping(working, runtime.save_iterations, runtime.save_minutes))
+        if not processes.is_first():
+            return
         with folder_written_whole(CO_TRAIN / "mixing") as folder:
             shutil.copytree(pictures, folder, dirs_exist_ok=True)
         state.losses.save(CO_TRAIN / "losses.csv")
@@ -92,8 +97,21 @@ def main() -> None:
         "python -m stages.co_train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.parse_args()
-    with reported(), measured("co_train", MADE_BY["co_train"], gpu_memory=peak_gpu_bytes):
-        co_train()
+    with reported():
+        params = read_params()
+
+        def work() -> None:
+            record = measured("co_train", MADE_BY["co_train"], gpu_memory=peak_gpu_bytes)
+            with record if processes.is_first() else nullcontext():
+                co_train(params)
+
+        in_processes(
+            work,
+            ["stages.co_train"],
+            wanted=params.runtime.processes,
+            device=params.runtime.device,
+            batches={f"co_train.batch.{name}": batch for name, batch in params.co_train.batch.model_dump().items()},
+        )
 
 
 if __name__ == "__main__":

@@ -7,15 +7,18 @@ python -m stages.warm_up target      on the few labeled target images
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 
+from dstc import processes
 from dstc.costs import measured
 from dstc.errors import reported
 from dstc.files import require_writable
 from dstc.index import load_index, read_split, root_folders
 from dstc.loading.cache import open_cache
 from dstc.loading.loaders import Stream, ValidationImages
-from dstc.params import read_params
+from dstc.params import Params, read_params
 from dstc.runtime import peak_gpu_bytes
+from dstc.training.launching import in_processes
 from dstc.training.loop import Keeping
 from dstc.training.setting import Setting, training_record
 from dstc.training.supervised import train_supervised
@@ -32,9 +35,7 @@ from stages.places import (
 )
 
 
-def warm_up(domain: str) -> None:
-    params = read_params()
-    remove_recorded()
+def warm_up(domain: str, params: Params) -> None:
     target_roots = root_folders(params.paths.target, "cityscapes", params.paths.unlabeled)
     cache = open_cache(params.runtime.cache, params.runtime.cache_gigabytes)
     val = ValidationImages(load_index(INDEX_TARGET_VAL), target_roots, cache, own_labels=False)
@@ -55,7 +56,9 @@ def warm_up(domain: str) -> None:
             WARM_UP_TARGET,
         )
         inputs = [INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT]
-    require_writable(folder)
+    if processes.is_first():
+        remove_recorded()
+        require_writable(folder)
     setting = Setting.of(params, index.classes)
     network = setting.new_network()
     streams = {domain: Stream(index, roots, schedule.batch, schedule.crop, cache)}
@@ -72,6 +75,8 @@ def warm_up(domain: str) -> None:
             val=val,
             keeping=Keeping(working, runtime.save_iterations, runtime.save_minutes),
         )
+        if not processes.is_first():
+            return
         state.losses.save(folder / "losses.csv")
         state.validation.save(folder / "validation.csv")
         record = training_record(name, streams=streams, target=val.index, schedule=schedule, inputs=working.inputs)
@@ -86,8 +91,21 @@ def main() -> None:
     parser.add_argument("domain", choices=["source", "target"])
     domain = parser.parse_args().domain
     stage = f"warm_up_{domain}"
-    with reported(), measured(stage, MADE_BY[stage], gpu_memory=peak_gpu_bytes):
-        warm_up(domain)
+    with reported():
+        params = read_params()
+
+        def work() -> None:
+            record = measured(stage, MADE_BY[stage], gpu_memory=peak_gpu_bytes)
+            with record if processes.is_first() else nullcontext():
+                warm_up(domain, params)
+
+        in_processes(
+            work,
+            ["stages.warm_up", domain],
+            wanted=params.runtime.processes,
+            device=params.runtime.device,
+            batches={f"warm_up.{domain}.batch": getattr(params.warm_up, domain).batch},
+        )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ can change without a retraining. Everything here is a fraction in 0..1; percent 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -36,6 +36,10 @@ class ConfusionMatrix:
         row = label.flatten() - IGNORE  # bytes wrap around: IGNORE becomes 0, class k becomes k + 1
         cell = row.to(self._narrow).mul_(columns).add_(prediction.flatten().to(self._narrow))
         self._counts += torch.bincount(cell, minlength=rows * columns).view(rows, columns)
+
+    def add_up(self, total: Callable[[Tensor], Tensor]) -> None:
+        """Make the counts those of all processes; `total` adds up their tensors."""
+        self._counts = total(self._counts)
 
     def iou(self) -> Tensor:
         """float64 (K,): intersection over union per class; 0 where a class is only predicted, NaN where it is neither

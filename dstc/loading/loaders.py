@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ from dstc.taxonomy import IGNORE
 
 # images uint8 (N, H, W, 3) RGB, labels uint8 (N, H, W); an unlabeled image's label is void throughout
 Crops = tuple[Tensor, Tensor]
+# (number, of so many): which part of each batch, or of the val images, this process reads
+Share = tuple[int, int]
+WHOLE: Share = (0, 1)
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,11 @@ class Stream:
     crop: Sequence[int]  # (width, height)
     cache: Cache | None = None
 
-    def crops(self, iteration: int, *, seed: int, name: str) -> Crops:
+    def crops(self, iteration: int, *, seed: int, name: str, share: Share = WHOLE) -> Crops:
+        """This share of the batch of an iteration."""
+        number, shares = share
         positions = range(iteration * self.batch, (iteration + 1) * self.batch)
+        positions = positions[len(positions) * number // shares : len(positions) * (number + 1) // shares]
         samples = [self._sample(position, seed=seed, name=name) for position in positions]
         images, labels = zip(*samples, strict=True)
         return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
@@ -88,17 +94,20 @@ def _order(seed: int, name: str, epoch: int, count: int) -> np.ndarray:
 
 
 class _Iterations(Dataset[dict[str, Crops]]):
-    """Item i is the whole batch of iteration i, one entry for each stream."""
+    """Item i is the whole batch of iteration i, or a share of it, one entry for each stream."""
 
-    def __init__(self, streams: Mapping[str, Stream], seed: int) -> None:
-        self.streams, self.seed = dict(streams), seed
+    def __init__(self, streams: Mapping[str, Stream], seed: int, share: Share) -> None:
+        self.streams, self.seed, self.share = dict(streams), seed, share
 
     def __getitem__(self, iteration: int) -> dict[str, Crops]:
-        return {name: stream.crops(iteration, seed=self.seed, name=name) for name, stream in self.streams.items()}
+        return {
+            name: stream.crops(iteration, seed=self.seed, name=name, share=self.share)
+            for name, stream in self.streams.items()
+        }
 
 
 def training_batches(
-    streams: Mapping[str, Stream], *, seed: int, first: int, iterations: int, workers: int
+    streams: Mapping[str, Stream], *, seed: int, first: int, iterations: int, workers: int, share: Share = WHOLE
 ) -> Iterator[dict[str, Crops]]:
     """The batches of iterations first..iterations-1, in order, read ahead by `workers` processes (0: in this one).
 
@@ -107,7 +116,7 @@ def training_batches(
     for name, stream in streams.items():
         entries = stream.entries_of(range(first, iterations), seed=seed, name=name)
         fill(stream.cache, stream.files_of(entries), what=name, workers=workers)
-    return _loader(_Iterations(streams, seed), range(first, iterations), workers)
+    return _loader(_Iterations(streams, seed, share), range(first, iterations), workers)
 
 
 def image_names(streams: Mapping[str, Stream], iteration: int, *, seed: int) -> dict[str, list[str]]:
@@ -145,6 +154,11 @@ class ValidationImages(Dataset[tuple[Tensor, Tensor, Tensor]]):
         """Decode into the cache what it lacks; `batches` does so too, but in the midst of a training."""
         files = (file for position in range(len(self)) for file in self._files(position))
         fill(self.cache, files, what=self.index.domain, workers=workers)
+
+    def share(self, share: Share) -> ValidationImages:
+        """Every so manieth image: together the shares hold each once."""
+        number, shares = share
+        return replace(self, index=replace(self.index, entries=self.index.entries[number::shares]))
 
     def batches(self, size: int, workers: int) -> Iterator[tuple[Tensor, Tensor, Tensor, list[str]]]:
         """Images (N, H, W, 3), labels (N, H, W), labels at their own size, names: in order, runs of up to `size` images

@@ -1,12 +1,15 @@
-"""BatchNorm's running statistics, which a pass moves even if it only looks."""
+"""BatchNorm's statistics: kept where a pass only looks, and the same in all processes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from dstc import processes
 
 
 def batch_norms(network: nn.Module) -> list[_BatchNorm]:
@@ -26,3 +29,21 @@ def statistics_kept(network: nn.Module) -> Iterator[None]:
     finally:
         for layer, momentum, tracked in layers:
             layer.momentum, layer.num_batches_tracked = momentum, tracked
+
+
+def synchronize(network: nn.Module) -> None:
+    """From here on, batch statistics are taken over the images of all processes."""
+    nn.SyncBatchNorm.convert_sync_batchnorm(network)
+
+
+@torch.no_grad()
+def average_statistics(network: nn.Module) -> None:
+    """Replace running statistics that each process took of its own images by their mean, so that all are the same again."""
+    moving = [layer for layer in batch_norms(network) if layer.training and not isinstance(layer, nn.SyncBatchNorm)]
+    statistics = [
+        buffer for layer in moving for buffer in (layer.running_mean, layer.running_var) if buffer is not None
+    ]
+    processes.total_in_place(statistics)
+    if processes.count() > 1:
+        for statistic in statistics:
+            statistic /= processes.count()

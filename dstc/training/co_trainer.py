@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from dstc import processes
 from dstc.evaluation.pictures import colorize, legend_of, save_grid
 from dstc.loading.color_augmentation import color_augmentation
 from dstc.loading.loaders import Crops, Stream, ValidationImages, image_names, training_batches
@@ -18,6 +19,7 @@ from dstc.method.batches import CoTrainingBatch, LabeledBatch
 from dstc.method.class_mix import sample_half_of_classes
 from dstc.method.co_training import PASTE, SOURCE_BIASED_LOSSES, TARGET_BIASED_LOSSES, CoTraining, Step
 from dstc.method.domain_specific_initialization import Branches
+from dstc.models.batch_norm import average_statistics
 from dstc.models.deeplab_v2 import DeepLabV2
 from dstc.randomness import stream_seed
 from dstc.sections import CoTrain
@@ -84,7 +86,12 @@ class CoTrainer:
         self.val.bring_in(workers)
         train(
             lambda first: training_batches(
-                streams, seed=self.seed, first=first, iterations=schedule.iterations, workers=workers
+                streams,
+                seed=self.seed,
+                first=first,
+                iterations=schedule.iterations,
+                workers=workers,
+                share=setting.share,
             ),
             lambda iteration, batch, rate: self.step(iteration, batch, rate, pictures),
             self.state,
@@ -136,8 +143,9 @@ class CoTrainer:
         )
         for learner in self.learners:
             if learner.name in self.averaged:
+                average_statistics(self.averaged[learner.name])  # which labeling with batch statistics has moved
                 self.averaged[learner.name].update_parameters(learner.network)
-        if iteration % self.co_train.pictures_every == 0:
+        if iteration % self.co_train.pictures_every == 0 and processes.is_first():
             self._draw(iteration, parts, step, pictures)
         return values
 

@@ -1,7 +1,7 @@
 """What is kept of a step that went wrong: all it takes to take that very step again.
 
-A file of evidence holds the batch as the loader gave it, the names of its images by stream, the weights of every network
-before the step, the iteration (counted from 0, as the random draws of the step are), the learning rate and the fault.
+A file of evidence holds the whole batch as the loader gave it, the names of its images by stream, the weights of every
+network before the step, the iteration (counted from 0, as the random draws of the step are), the learning rate, the fault.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dstc import processes
 from dstc.checkpoints import write_tensors
 from dstc.errors import UserError
 from dstc.training.step import NotFiniteError
@@ -47,7 +48,11 @@ class Evidence:
         batch: Any,
         images: Mapping[str, Sequence[str]],
     ) -> UserError:
-        """Save the evidence; what to tell the user of `fault`, found in the step of `iteration` (counted from 0)."""
+        """Save the evidence; what to tell the user of `fault`, found in the step of `iteration` (counted from 0).
+
+        `batch` is this process's share: all find the fault at once, for they add up their losses and gradients.
+        """
+        batch = processes.gather_all(batch)
         path = failures_folder() / f"{stage}_iteration_{iteration + 1:06d}.pt"
         content = {
             "stage": stage,
@@ -59,7 +64,8 @@ class Evidence:
             "networks": self._before,
         }
         try:
-            write_tensors(path, content)
+            if processes.is_first():
+                write_tensors(path, content)
             kept = f"The batch and the weights before this step are in {path}; what was saved earlier is as it was"
         except OSError as error:
             kept = f"The batch could not be saved ({path}: {error.strerror}); what was saved earlier is as it was"

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from dstc import processes
+
 
 class Interruption:
     """Says why this process should save and stop, once it should."""
@@ -37,8 +39,11 @@ class Interruption:
 
 
 def _is_orphan() -> bool:
-    """Whether the dvc that started this process died before it came to look: dvc's children are of dvc's own group."""
-    return "DVC_STAGE" in os.environ and os.getpgid(os.getppid()) != os.getpgrp()
+    """Whether the dvc that started this process died before it came to look: dvc's children are of dvc's own group.
+
+    What torchrun has started is not dvc's child; its launcher is, and looks for it.
+    """
+    return not processes.was_launched() and "DVC_STAGE" in os.environ and os.getpgid(os.getppid()) != os.getpgrp()
 
 
 @contextmanager

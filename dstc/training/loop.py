@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import torch
 
+from dstc import processes
 from dstc.progress import progress
 from dstc.runtime import peak_memory
 from dstc.training.evidence import Evidence
@@ -52,10 +53,11 @@ def train(
     the images of the batch then.
     """
     _take_up(state, keeping, name)
-    evidence = Evidence(state.networks)
+    evidence = Evidence(state.networks if processes.is_first() else {})
     row_every, first, source = max(1, iterations // 100), state.iteration, batches(state.iteration)
     began, waited, saved_at = time.perf_counter(), 0.0, time.monotonic()  # whatever `batches` had to prepare is done
-    with progress(total=iterations, desc=name, unit="it", initial=first) as bar, watched() as interruption:
+    shown = processes.is_first()
+    with progress(total=iterations, desc=name, unit="it", initial=first, shown=shown) as bar, watched() as interruption:
         while state.iteration < iterations:
             asked = time.perf_counter()
             batch = next(source)
@@ -80,10 +82,11 @@ def train(
                 state.validation.close_row(done)
                 bar.write("  ".join([f"{name} {done}", *(f"{key} {value:.2f}" for key, value in row.items())]))
             bar.update()
-            if keeping and (last or interruption.reason or _is_due(keeping, done, saved_at)):
+            interrupted = processes.any_of(interruption.reason is not None)
+            if keeping and processes.is_first() and (last or interrupted or _is_due(keeping, done, saved_at)):
                 keeping.folder.save(state.as_dict())
                 saved_at = time.monotonic()
-            if interruption.reason and not last:
+            if interrupted and not last:
                 _stop(name, state.iteration, iterations, interruption, saved=keeping is not None)
     ran, took = iterations - first, time.perf_counter() - began
     print(
@@ -93,7 +96,7 @@ def train(
 
 
 def _take_up(state: TrainingState, keeping: Keeping | None, name: str) -> None:
-    saved = keeping.folder.load() if keeping else None
+    saved = processes.from_first(keeping.folder.load) if keeping else None
     if saved is not None:
         state.restore(saved)
         print(f"{name}: goes on after iteration {state.iteration}, saved by an earlier run", flush=True)
@@ -105,5 +108,6 @@ def _is_due(keeping: Keeping, done: int, saved_at: float) -> bool:
 
 def _stop(name: str, done: int, iterations: int, interruption: Interruption, *, saved: bool) -> None:
     how = "it is saved: type the same command again to go on" if saved else "nothing of it is saved"
-    print(f"{name}: stopped by {interruption.reason} after iteration {done} of {iterations}; {how}", flush=True)
+    reason = interruption.reason or "a signal to another process"
+    print(f"{name}: stopped by {reason} after iteration {done} of {iterations}; {how}", flush=True)
     raise SystemExit(interruption.exit_status)

@@ -10,13 +10,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from dstc import processes
 from dstc.checkpoints import save_network
 from dstc.errors import UserError
 from dstc.index import DomainIndex
-from dstc.loading.loaders import Crops, Stream
+from dstc.loading.loaders import Crops, Share, Stream
 from dstc.loading.normalization import NORMALIZATIONS, Normalization
 from dstc.method.batches import LabeledBatch
 from dstc.method.division import Division
+from dstc.models.batch_norm import batch_norms, synchronize
 from dstc.models.deeplab_v2 import DeepLabV2, build_network
 from dstc.models.recomputation import recompute_blocks
 from dstc.models.weights import FORM, Form, Weights, initial_weights, read_checkpoint
@@ -61,7 +63,18 @@ class Setting:
 
     @property
     def division(self) -> Division:
-        return Division(parts=self.optim.accumulation)
+        return Division(
+            parts=self.optim.accumulation,
+            processes=processes.count(),
+            rank=processes.rank(),
+            gather=processes.gather,
+            total=processes.total,
+        )
+
+    @property
+    def share(self) -> Share:
+        """Which share of each batch this process reads."""
+        return processes.rank(), processes.count()
 
     def new_network(self) -> DeepLabV2:
         """A network before any warm-up: random, or with `model.initial_weights`."""
@@ -116,6 +129,8 @@ class Setting:
         optim = self.optim
         if self.runtime.checkpointing:
             recompute_blocks(network.get_submodule("backbone"))
+        network.train()
+        self._synchronize(network)
         optimizer = build_optimizer(
             network,
             backbone_multiplier=optim.backbone_multiplier,
@@ -123,12 +138,22 @@ class Setting:
             momentum=optim.momentum,
             weight_decay=optim.weight_decay,
         )
-        network.train()
         return Learner(name, network, optimizer, loss_weights or {})
 
+    def _synchronize(self, network: nn.Module) -> None:
+        takes_batch_statistics = any(layer.training for layer in batch_norms(network))
+        if processes.count() == 1 or not takes_batch_statistics or not self.model.synchronized_batch_norm:
+            return
+        if self.device.type == "cpu":
+            raise UserError(
+                "model.synchronized_batch_norm: true, but torch synchronizes batch statistics on GPUs only; set it to "
+                "false, or model.batch_norm_statistics to running, or runtime.processes to 1"
+            )
+        synchronize(network)
+
     def on_device(self, crops: Crops) -> LabeledBatch:
-        """Crops as the loader gives them, on the device and normalized there."""
-        images, labels = (part.to(self.device, non_blocking=True) for part in crops)
+        """The whole batch on the device, normalized there, of this process's crops as the loader gives them."""
+        images, labels = (processes.gather(part.to(self.device, non_blocking=True)) for part in crops)
         return LabeledBatch(self.normalization.apply(images), labels)
 
 

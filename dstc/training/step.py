@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from dstc import processes
 from dstc.errors import UserError
+from dstc.models.batch_norm import average_statistics
 
 Losses = Iterator[dict[str, Tensor]]
 
@@ -30,8 +32,8 @@ def training_step(
     """Back-propagate every loss of every learner, one graph alive at a time, and step.
 
     `sequential` steps each learner before the next one's losses are asked for; otherwise all step at the end. Gives
-    each loss, unweighted, as "learner/loss"; a loss that several graphs have a part of is their sum. Nothing here waits for
-    the device.
+    each loss, unweighted, as "learner/loss"; a loss that several graphs, or processes, have a part of is their sum. Nothing
+    here waits for the device.
     """
     values: dict[str, Tensor] = {}
     for learner, losses in learners:
@@ -42,12 +44,15 @@ def training_step(
             for name, loss in terms.items():
                 key = f"{learner.name}/{name}"
                 values[key] = values[key] + loss.detach() if key in values else loss.detach()
+        parameters = learner.network.parameters()
+        processes.total_in_place(parameter.grad for parameter in parameters if parameter.grad is not None)
         if sequential:
             learner.optimizer.step()
-    if not sequential:
-        for learner, _ in learners:
+    for learner, _ in learners:
+        if not sequential:
             learner.optimizer.step()
-    return values
+        average_statistics(learner.network)
+    return dict(zip(values, processes.total(torch.stack(list(values.values()))), strict=True)) if values else {}
 
 
 class NotFiniteError(UserError):

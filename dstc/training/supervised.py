@@ -41,7 +41,9 @@ def train_supervised(
 
     def batches(first: int) -> Iterator[dict[str, Crops]]:
         workers = setting.runtime.workers
-        return training_batches(streams, seed=seed, first=first, iterations=schedule.iterations, workers=workers)
+        return training_batches(
+            streams, seed=seed, first=first, iterations=schedule.iterations, workers=workers, share=setting.share
+        )
 
     def step(_: int, batch: dict[str, Crops], learning_rate: float) -> dict[str, Tensor]:
         set_learning_rate(learner.optimizer, learning_rate)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from dstc import processes
 from dstc.evaluation.confusion_matrix import ConfusionMatrix, mean_iou, most_likely
 from dstc.loading.loaders import ValidationImages
 from dstc.loading.normalization import Normalization
@@ -21,16 +22,20 @@ def validate(
     batch: int,
     workers: int,
 ) -> dict[str, float]:
-    """Percent mIoU of each network (half protocol: at the size it is trained at). Leaves the networks in train mode."""
+    """Percent mIoU of each network (half protocol: at the size it is trained at). Leaves the networks in train mode.
+
+    Each process counts the pixels of its share of the images; the counts are added up.
+    """
     num_classes = len(images.index.class_names)
     matrices = {name: ConfusionMatrix(num_classes, device) for name in networks}
     for network in networks.values():
         network.eval()
     with torch.inference_mode():
-        for raw, label, _, _ in images.batches(batch, workers):
+        for raw, label, _, _ in images.share((processes.rank(), processes.count())).batches(batch, workers):
             image, truth = normalization.apply(raw.to(device)), label.to(device)
             for name, network in networks.items():
                 matrices[name].update(truth, most_likely(network(image)))
-    for network in networks.values():
+    for name, network in networks.items():
+        matrices[name].add_up(processes.total)
         network.train()
     return {f"{name}_miou": 100 * mean_iou(matrix.iou()) for name, matrix in matrices.items()}

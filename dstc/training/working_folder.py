@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from dstc import processes
 from dstc.checkpoints import read_tensors, write_tensors
 from dstc.errors import UserError
 from dstc.files import work_folder, write_text
@@ -61,10 +62,15 @@ class WorkingFolder:
         """Hold the folder alone, and the outputs; wait, saying so, while another process does. A dead one holds nothing.
 
         The outputs, since a trainer of other parameters whose dvc was killed may still be about to write them. A run that
-        ends before it saved anything leaves no folder.
+        ends before it saved anything leaves no folder. Of several processes of one run the first holds it.
         """
+        if not processes.is_first():
+            processes.wait()
+            yield self
+            return
         why = self._what_changed()
         with self._outputs_locked(), self._locked():
+            processes.wait()
             if not (self.path / MANIFEST).exists():
                 write_text(self.path / MANIFEST, json.dumps(self.manifest, indent=1) + "\n")
                 if why:

@@ -1,0 +1,148 @@
+"""The processes of one run (torch.distributed): which of them this is, and what they do together. One needs none of it.
+
+Gradients are added up once a step, by an all-reduce after the last of a learner's backward passes, and not by
+DistributedDataParallel: that must know before a forward pass whether it is the last one (`no_sync` otherwise), while losses
+come one by one, as each graph is to be gone before the next; and it averages, while a loss here is its part of the whole
+batch's. The five and more backward passes of a step leave it one to overlap its communication with.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+Made = TypeVar("Made")
+
+# What waits for another run to end (its lock) or for a long download of a state must not give up.
+PATIENCE = timedelta(days=30)
+HEAD_START = 3.0  # seconds: torchrun ends the others within a tenth of one
+
+
+def was_launched() -> bool:
+    """Whether torchrun started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and "RANK" in os.environ
+
+
+def count() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this is, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def is_first() -> bool:
+    """Whether this is the one that writes and speaks."""
+    return rank() == 0
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[None]:
+    """Be one of the processes that torchrun started; only the first one's prints are shown.
+
+    An error here that may only follow from another process's end, or that the others have as well, waits until the
+    first one has been shown: torchrun then ends this process.
+    """
+    if device.type == "cpu":
+        dist.init_process_group("gloo")
+    else:
+        dist.init_process_group("nccl", device_id=device)
+    _Control.group = dist.new_group(backend="gloo", timeout=PATIENCE)
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(sys.stdout if is_first() else nowhere):
+        try:
+            yield
+        except Exception as error:
+            if not is_first() or isinstance(error, RuntimeError):  # which torch raises where a connection breaks
+                time.sleep(HEAD_START)
+            raise
+    dist.destroy_process_group()
+
+
+class _Control:
+    """The group for what the processes agree on, which is on the CPU and patient."""
+
+    group: Any = None
+
+
+def wait() -> None:
+    """Wait until all processes have come here."""
+    if count() > 1:
+        dist.barrier(_Control.group)
+
+
+@contextmanager
+def first_here_goes_ahead() -> Iterator[None]:
+    """Let the first process of each machine do something before the others, which then find it done."""
+    goes_ahead = int(os.environ.get("LOCAL_RANK", "0")) == 0
+    if not goes_ahead:
+        wait()
+    yield
+    if goes_ahead:
+        wait()
+
+
+def any_of(flag: bool) -> bool:
+    """Whether the flag is set in any process."""
+    if count() == 1:
+        return flag
+    flags = torch.tensor(int(flag))
+    dist.all_reduce(flags, dist.ReduceOp.MAX, _Control.group)
+    return bool(flags)
+
+
+def from_first(make: Callable[[], Made]) -> Made:
+    """What the first process makes, in all of them; the others need not see its files."""
+    if count() == 1:
+        return make()
+    made = [make() if is_first() else None]
+    dist.broadcast_object_list(made, src=0, group=_Control.group)
+    return made[0]  # type: ignore[return-value]
+
+
+def gather(share: Tensor) -> Tensor:
+    """The equal shares (N, ...) of all processes, one after another: (N * processes, ...)."""
+    if count() == 1:
+        return share
+    shares = [torch.empty_like(share) for _ in range(count())]
+    dist.all_gather(shares, share, _Control.group if share.device.type == "cpu" else None)
+    return torch.cat(shares)
+
+
+def gather_all(share: Any) -> Any:
+    """The same of every tensor in mappings and tuples."""
+    if count() == 1:
+        return share
+    if isinstance(share, Mapping):
+        return {key: gather_all(part) for key, part in share.items()}
+    return gather(share) if isinstance(share, Tensor) else tuple(gather_all(part) for part in share)
+
+
+def total(part: Tensor) -> Tensor:
+    """The sum of all processes' tensors, without a gradient; the same bits in every process."""
+    if count() == 1:
+        return part
+    whole = part.detach().clone()
+    dist.all_reduce(whole)
+    return whole
+
+
+def total_in_place(parts: Iterable[Tensor]) -> None:
+    """Replace each tensor, a gradient say, by its sum over all processes, in one go."""
+    tensors = list(parts)
+    if count() == 1 or not tensors:
+        return
+    whole = total(torch.cat([tensor.flatten() for tensor in tensors]))
+    for tensor, piece in zip(tensors, whole.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(piece.view_as(tensor))

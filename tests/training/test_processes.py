@@ -1,0 +1,73 @@
+"""Two processes (gloo, on the CPU) train what one trains."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.training.trained import largest_difference, trained
+
+REPOSITORY = Path(__file__).parents[2]
+RUNNING = {"model": {"batch_norm_statistics": "running"}}
+OWN_STATISTICS = {"model": {"batch_norm_statistics": "batch", "synchronized_batch_norm": False}}
+CASES: dict[str, dict[str, Any]] = {
+    "plain": RUNNING,
+    "other sizes": RUNNING | {"batch": {"source": 6, "labeled_target": 4, "unlabeled_target": 2}},
+    "accumulated": RUNNING | {"optim": {"accumulation": 2}, "alignment_counts_void": True},
+    "switched": RUNNING
+    | {"teachers_run": "first", "update": "sequential", "confidence_threshold": 0.4, "color_augmentation": True},
+    "averaged, checkpointed": RUNNING | {"teacher_decay": 0.5, "runtime": {"checkpointing": True}},
+    "own statistics": OWN_STATISTICS | {"teacher_batch_norm": "batch"},
+}
+
+Numbers = Mapping[str, Tensor]
+
+
+@pytest.fixture(scope="module")
+def in_two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Numbers, Numbers]]:
+    """By case what each of two processes ends with."""
+    folder = tmp_path_factory.mktemp("two")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [*command, "-m", "tests.training.in_processes", str(folder), json.dumps(CASES)],
+        check=True,
+        env=environment,
+        timeout=600,
+    )
+    first, second = ({name: torch.load(folder / f"{name}.{rank}.pt") for name in CASES} for rank in (0, 1))
+    return {name: (first[name], second[name]) for name in CASES}
+
+
+@pytest.mark.parametrize("case", [name for name in CASES if name != "own statistics"])
+def test_two_processes_train_what_one_trains(
+    in_two: dict[str, tuple[Numbers, Numbers]], tmp_path: Path, case: str
+) -> None:
+    """Losses, weights, momentum and scores, with running statistics: mixing partners are those of the whole batch."""
+    difference, where = largest_difference(trained(tmp_path, **CASES[case]), in_two[case][0])
+    assert difference < 1e-5, where
+    assert difference > 0  # or nothing was divided
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_both_processes_hold_the_same_bits(in_two: dict[str, tuple[Numbers, Numbers]], case: str) -> None:
+    """Also with batch statistics that each takes of its own images: the running ones are averaged."""
+    first, second = in_two[case]
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+def test_statistics_of_ones_own_images_make_another_step(
+    in_two: dict[str, tuple[Numbers, Numbers]], tmp_path: Path
+) -> None:
+    case = "own statistics"
+    assert largest_difference(trained(tmp_path, **CASES[case]), in_two[case][0])[0] > 1e-4
