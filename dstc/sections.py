@@ -6,7 +6,7 @@ import unicodedata
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 def is_one_line(text: str) -> bool:
@@ -19,6 +19,8 @@ def _one_line(text: str) -> str:
         raise ValueError(f"must be one line of text without control characters, not {text!r}")
     return text
 
+
+MOST_PROCESSES = 4096
 
 Text = Annotated[str, AfterValidator(_one_line)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -185,9 +187,16 @@ class Evaluate(Section):
     window: Window | None
 
 
+def _number_or_auto(value: object) -> object:
+    # Beforehand: the union's own refusal has a line for each half of it.
+    if value == "auto" or (type(value) is int and 1 <= value <= MOST_PROCESSES):
+        return value
+    raise ValueError(f"must be auto or a number from 1 to {MOST_PROCESSES}, not {value!r}")
+
+
 class Runtime(Section):
     device: Text
-    processes: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)]
+    processes: Annotated[int | Literal["auto"], BeforeValidator(_number_or_auto)]
     workers: Annotated[int, Field(ge=0, le=256)]
     save_iterations: Count
     save_minutes: Annotated[float, Field(gt=0)]

@@ -34,6 +34,10 @@ class Interruption:
         return None
 
     @property
+    def is_signal(self) -> bool:
+        return self._signal is not None
+
+    @property
     def exit_status(self) -> int:
         return 128 + (self._signal or signal.SIGTERM)
 
@@ -53,6 +57,10 @@ def watched() -> Iterator[Interruption]:
     before = {number: signal.signal(number, interruption.note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interruption
+    except RuntimeError:
+        if processes.count() > 1 and interruption.is_signal:  # torchrun's, for another process's end broke a connection
+            raise SystemExit(interruption.exit_status) from None
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

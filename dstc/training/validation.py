@@ -22,10 +22,21 @@ def validate(
     batch: int,
     workers: int,
 ) -> dict[str, float]:
-    """Percent mIoU of each network (half protocol: at the size it is trained at). Leaves the networks in train mode.
+    """Percent mIoU of each network (half protocol: at the size it is trained at). Leaves the networks in train mode."""
+    matrices = count_pixels(networks, images, normalization=normalization, device=device, batch=batch, workers=workers)
+    return {f"{name}_miou": 100 * mean_iou(matrix.iou()) for name, matrix in matrices.items()}
 
-    Each process counts the pixels of its share of the images; the counts are added up.
-    """
+
+def count_pixels(
+    networks: Mapping[str, nn.Module],
+    images: ValidationImages,
+    *,
+    normalization: Normalization,
+    device: torch.device,
+    batch: int,
+    workers: int,
+) -> dict[str, ConfusionMatrix]:
+    """The confusion matrix of each network over all images: each process counts its share, the counts are added up."""
     num_classes = len(images.index.class_names)
     matrices = {name: ConfusionMatrix(num_classes, device) for name in networks}
     for network in networks.values():
@@ -38,4 +49,4 @@ def validate(
     for name, network in networks.items():
         matrices[name].add_up(processes.total)
         network.train()
-    return {f"{name}_miou": 100 * mean_iou(matrix.iou()) for name, matrix in matrices.items()}
+    return matrices

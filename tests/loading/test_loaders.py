@@ -119,3 +119,19 @@ def test_validation_labels_come_at_the_images_size_and_at_their_own(tmp_path: Pa
     assert images.shape == (8, 12, 3)
     assert labels.shape == (8, 12)
     assert own.shape == (16, 24)
+
+
+def test_shares_of_a_batch_hold_its_crops_in_order(domain: DomainIndex, tmp_path: Path) -> None:
+    stream = Stream(domain, [tmp_path], batch=6, crop=(10, 8))
+    whole = stream.crops(4, seed=0, name="source")
+    shares = [stream.crops(4, seed=0, name="source", share=(number, 3)) for number in range(3)]
+    assert all(len(images) == 2 for images, _ in shares)
+    for column in (0, 1):
+        assert torch.equal(torch.cat([share[column] for share in shares]), whole[column])
+
+
+def test_shares_of_the_val_images_hold_each_once(domain: DomainIndex, tmp_path: Path) -> None:
+    images = ValidationImages(domain, [tmp_path])
+    names = [entry.name for number in range(3) for entry in images.share((number, 3)).index.entries]
+    assert sorted(names) == sorted(entry.name for entry in domain.entries)
+    assert len(names) == 7

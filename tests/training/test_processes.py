@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.training.in_processes import counts
 from tests.training.trained import largest_difference, trained
 
 REPOSITORY = Path(__file__).parents[2]
@@ -33,8 +34,8 @@ Numbers = Mapping[str, Tensor]
 
 
 @pytest.fixture(scope="module")
-def in_two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Numbers, Numbers]]:
-    """By case what each of two processes ends with."""
+def folder_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes write."""
     folder = tmp_path_factory.mktemp("two")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
@@ -44,7 +45,13 @@ def in_two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Numbers,
         env=environment,
         timeout=600,
     )
-    first, second = ({name: torch.load(folder / f"{name}.{rank}.pt") for name in CASES} for rank in (0, 1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def in_two(folder_of_two: Path) -> dict[str, tuple[Numbers, Numbers]]:
+    """By case what each of two processes ends with."""
+    first, second = ({name: torch.load(folder_of_two / f"{name}.{rank}.pt") for name in CASES} for rank in (0, 1))
     return {name: (first[name], second[name]) for name in CASES}
 
 
@@ -71,3 +78,10 @@ def test_statistics_of_ones_own_images_make_another_step(
 ) -> None:
     case = "own statistics"
     assert largest_difference(trained(tmp_path, **CASES[case]), in_two[case][0])[0] > 1e-4
+
+
+def test_shared_validation_counts_exactly_what_one_process_counts(folder_of_two: Path, tmp_path: Path) -> None:
+    """Seven images: one process has one more than the other."""
+    alone = counts(tmp_path)
+    assert torch.equal(torch.load(folder_of_two / "counts.0.pt"), alone)
+    assert torch.equal(torch.load(folder_of_two / "counts.1.pt"), alone)

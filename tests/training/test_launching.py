@@ -1,0 +1,182 @@
+"""How many processes there are, and stages that several of them run."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from dstc.errors import UserError
+from dstc.index import load_index
+from dstc.loading.loaders import _order
+from dstc.randomness import stream_seed
+from dstc.training import launching
+from tests.pipeline.project import Project, small_project
+
+# --- how many
+
+
+def number(monkeypatch: pytest.MonkeyPatch, wanted: int | str, *batches: int, gpus: int, device: str = "auto") -> int:
+    """How many processes torchrun is asked for; 1 where the work is done at once."""
+    started = [1]
+    monkeypatch.setattr(launching, "choose_device", lambda _: torch.device("cuda" if gpus else "cpu"))
+    monkeypatch.setattr(launching, "gpus", lambda _: gpus)
+    monkeypatch.setattr(launching, "_torchrun", lambda _, count: started.append(count))
+    sizes = {f"batch.{number}": batch for number, batch in enumerate(batches)}
+    launching.in_processes(lambda: None, ["stage"], wanted=wanted, device=device, batches=sizes)
+    return started[-1]
+
+
+def test_auto_is_one_process_for_each_gpu_that_has_a_share_of_every_batch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert number(monkeypatch, "auto", 8, gpus=4) == 4
+    assert number(monkeypatch, "auto", 8, gpus=0) == 1
+    assert number(monkeypatch, "auto", 8, gpus=1) == 1
+    assert capsys.readouterr().out == ""
+    assert number(monkeypatch, "auto", 12, 6, gpus=8) == 6
+    assert "6 of 8 GPUs, for no more can share the batches evenly (batch.0 12, batch.1 6)" in capsys.readouterr().out
+
+
+def test_a_number_is_taken_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert number(monkeypatch, 2, 4, gpus=0) == 2
+    assert number(monkeypatch, 2, 4, gpus=4) == 2
+    with pytest.raises(UserError, match=r"runtime\.processes is 8, but runtime\.device 'auto' has 4 .* at most 4"):
+        number(monkeypatch, 8, 8, gpus=4)
+    with pytest.raises(
+        UserError, match=r"batch\.1 is 6, which 4 processes cannot share evenly; make it a multiple of 4"
+    ):
+        number(monkeypatch, 4, 8, 6, gpus=4)
+
+
+def test_one_process_of_several_machines_is_started_by_torchrun_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PET_NNODES", "2")
+    started = []
+    monkeypatch.setattr(launching, "_torchrun", lambda _, count: started.append(count))
+    launching.in_processes(lambda: None, ["stage"], wanted=1, device="cpu", batches={"batch": 4})
+    assert started == [1]
+
+
+# --- stages
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose warm-up on the source takes some seconds in two processes."""
+    root = tmp_path_factory.mktemp("project")
+    project = small_project(root)
+    project.edit_params(
+        {
+            "model": {"batch_norm_statistics": "running"},
+            "warm_up.source": {
+                "iterations": 100,
+                "schedule_iterations": 100,
+                "learning_rate": 0.0005,
+                "validate_every": 10,
+            },
+            "runtime": {"processes": 2, "workers": 1},
+        }
+    )
+    project.ok(sys.executable, "-m", "stages.prepare_data")
+    return project
+
+
+@pytest.fixture
+def copy(project: Project, tmp_path: Path) -> Project:
+    return project.copy(tmp_path)
+
+
+def started(project: Project) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "stages.warm_up", "source"],
+        cwd=project.root,
+        env=project.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.fixture
+def interrupted(copy: Project) -> Iterator[Callable[[Callable[[int], None]], tuple[int, str]]]:
+    """Start the warm-up, do something to its process once it trains; its exit status and output."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def run(do: Callable[[int], None]) -> tuple[int, str]:
+        begun.append(started(copy))
+        (process,) = begun
+        assert process.stdout is not None
+        shown = ""
+        for line in process.stdout:
+            shown += line
+            if line.startswith("warm_up_source 20 "):
+                do(process.pid)
+        return process.wait(timeout=60), shown
+
+    yield run
+    for process in begun:
+        process.kill()
+
+
+def weights(project: Project) -> dict[str, torch.Tensor]:
+    return torch.load(project.root / "data/warm_up_source/network.pt", weights_only=True)["state"]
+
+
+def test_a_stage_told_to_stop_saves_and_goes_on_with_another_number_of_processes(
+    copy: Project, project: Project, tmp_path: Path, interrupted: Callable[..., tuple[int, str]]
+) -> None:
+    code, shown = interrupted(lambda pid: os.kill(pid, signal.SIGTERM))
+    assert code == 128 + signal.SIGTERM, shown
+    assert len(re.findall(r"stopped by SIGTERM after iteration \d+ of 100; it is saved", shown)) == 1, shown
+    assert "Traceback" not in shown
+    copy.edit_params({"runtime": {"processes": 1}})
+    resumed = copy.ok(sys.executable, "-m", "stages.warm_up", "source")
+    assert re.search(r"goes on after iteration (2\d|[3-9]\d)", resumed.text), resumed.text
+    alone = project.copy(tmp_path / "alone")
+    alone.edit_params({"runtime": {"processes": 1}})
+    alone.ok(sys.executable, "-m", "stages.warm_up", "source")
+    ours, expected = weights(copy), weights(alone)
+    assert ours.keys() == expected.keys()
+    assert max((ours[name] - expected[name]).abs().max().item() for name in ours) < 1e-4  # after a hundred iterations
+
+
+def test_a_process_that_is_killed_ends_all_and_is_named(interrupted: Callable[..., tuple[int, str]]) -> None:
+    def kill_the_second(pid: int) -> None:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        os.kill(int(children[1]), signal.SIGKILL)
+
+    code, shown = interrupted(kill_the_second)
+    assert code == 128 + signal.SIGKILL, shown
+    assert "error: process 1 was ended by SIGKILL; the others were stopped" in shown
+    assert "Traceback" not in shown
+
+
+def test_a_mistake_that_one_process_meets_ends_all_with_its_message(copy: Project) -> None:
+    """The third image of the first batch of four is the second process's."""
+    index = load_index(copy.root / "data/index/source.json")
+    position = _order(stream_seed(0, "warm_up_source"), "source", 0, len(index))[2]
+    image = copy.root / "data/world/gta5" / index.entries[position].image
+    image.write_bytes(image.read_bytes()[:100])
+    reply = copy.call(sys.executable, "-m", "stages.warm_up", "source")
+    assert reply.code == 1
+    errors = [line for line in reply.text.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert image.name in errors[0]
+    assert "Traceback" not in reply.text
+
+
+def test_batch_statistics_cannot_be_synchronized_on_the_cpu_and_all_say_so_once(copy: Project) -> None:
+    copy.edit_params({"model": {"batch_norm_statistics": "batch"}})
+    reply = copy.call(sys.executable, "-m", "stages.warm_up", "source")
+    assert reply.code == 1
+    errors = [line for line in reply.text.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "model.synchronized_batch_norm: true, but torch synchronizes batch statistics on GPUs only" in errors[0]
+    assert list((copy.root / ".work/runs").glob("*")) == []
