@@ -1,19 +1,24 @@
 """Trainings in two processes: `torchrun --nproc-per-node 2 -m tests.training.in_processes FOLDER CASES`.
 
 CASES is a JSON object of keyword arguments for `trained`, by name. Writes FOLDER/NAME.RANK.pt, every number of the state in
-each process, and FOLDER/counts.RANK.pt, the pixels that a validation counted.
+each process, FOLDER/counts.RANK.pt, the pixels that a validation counted, and FOLDER/fault.RANK.txt, what is said of a
+training whose second process meets an image that its network does not survive; FOLDER is its project.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 
 from dstc import processes
-from dstc.loading.loaders import ValidationImages
+from dstc.errors import UserError
+from dstc.loading.loaders import Crops, Stream, ValidationImages
 from dstc.loading.normalization import NORMALIZATIONS
 from dstc.training.validation import count_pixels
 from tests.loading.small_domain import small_domain
@@ -35,12 +40,33 @@ def counts(folder: Path) -> torch.Tensor:
     return matrices["small"].counts
 
 
+def fault(images: Path) -> str:
+    """The error of a training in which the last image of iteration 2 (from 1) is far too bright, in one process alone."""
+    crops = Stream.crops
+
+    def too_bright(self: Stream, iteration: int, **where: Any) -> Crops:
+        found, labels = crops(self, iteration, **where)
+        found = found.float()
+        if iteration == 1 and not processes.is_first():
+            found[-1] *= 1e38
+        return found, labels
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stream, "crops", too_bright)
+        with pytest.raises(UserError) as error:
+            trained(images, model={"batch_norm_statistics": "running"})
+    return str(error.value)
+
+
 def main(folder: Path, cases: str) -> None:
     with processes.joined(torch.device("cpu")):
         torch.save(counts(folder / f"val.{processes.rank()}"), folder / f"counts.{processes.rank()}.pt")
         for name, more in json.loads(cases).items():
             images = folder / f"{name}.{processes.rank()}"
             torch.save(trained(images, **more), folder / f"{name}.{processes.rank()}.pt")
+        os.chdir(folder)
+        message = fault(folder / f"fault.{processes.rank()}")
+        (folder / f"fault.{processes.rank()}.txt").write_text(message)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -93,9 +93,12 @@ def copy(project: Project, tmp_path: Path) -> Project:
     return project.copy(tmp_path)
 
 
-def started(project: Project) -> subprocess.Popen[str]:
+WARM_UP = (sys.executable, "-m", "stages.warm_up", "source")
+
+
+def started(project: Project, command: Sequence[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "stages.warm_up", "source"],
+        command,
         cwd=project.root,
         env=project.env,
         stdout=subprocess.PIPE,
@@ -105,12 +108,12 @@ def started(project: Project) -> subprocess.Popen[str]:
 
 
 @pytest.fixture
-def interrupted(copy: Project) -> Iterator[Callable[[Callable[[int], None]], tuple[int, str]]]:
-    """Start the warm-up, do something to its process once it trains; its exit status and output."""
+def interrupted(copy: Project) -> Iterator[Callable[..., tuple[int, str]]]:
+    """Start the warm-up, do something to its process once it trains; its exit status and the output of all of it."""
     begun: list[subprocess.Popen[str]] = []
 
-    def run(do: Callable[[int], None]) -> tuple[int, str]:
-        begun.append(started(copy))
+    def run(do: Callable[[int], None], command: Sequence[str] = WARM_UP) -> tuple[int, str]:
+        begun.append(started(copy, command))
         (process,) = begun
         assert process.stdout is not None
         shown = ""
@@ -137,14 +140,33 @@ def test_a_stage_told_to_stop_saves_and_goes_on_with_another_number_of_processes
     assert len(re.findall(r"stopped by SIGTERM after iteration \d+ of 100; it is saved", shown)) == 1, shown
     assert "Traceback" not in shown
     copy.edit_params({"runtime": {"processes": 1}})
-    resumed = copy.ok(sys.executable, "-m", "stages.warm_up", "source")
+    resumed = copy.ok(*WARM_UP)
     assert re.search(r"goes on after iteration (2\d|[3-9]\d)", resumed.text), resumed.text
     alone = project.copy(tmp_path / "alone")
     alone.edit_params({"runtime": {"processes": 1}})
-    alone.ok(sys.executable, "-m", "stages.warm_up", "source")
+    alone.ok(*WARM_UP)
     ours, expected = weights(copy), weights(alone)
     assert ours.keys() == expected.keys()
     assert max((ours[name] - expected[name]).abs().max().item() for name in ours) < 1e-4  # after a hundred iterations
+
+
+def test_one_process_decodes_and_leaves_the_record_of_the_costs(copy: Project) -> None:
+    copy.edit_params({"warm_up.source": {"iterations": 2, "schedule_iterations": 2}})
+    shown = copy.ok(*WARM_UP).text
+    assert shown.count("decoded once into") == 2, shown  # the source, and the val images
+    assert "waiting for it" not in shown
+    assert len(list((copy.root / ".work/costs").glob("warm_up_source-*.json"))) == 1
+
+
+def test_processes_whose_dvc_is_killed_save_and_stop(
+    copy: Project, interrupted: Callable[..., tuple[int, str]]
+) -> None:
+    """Not before: what torchrun started is of a process group of its own, as what a dead dvc leaves is."""
+    code, shown = interrupted(lambda pid: os.kill(pid, signal.SIGKILL), ("dvc", "repro", "warm_up_source"))
+    assert code == -signal.SIGKILL
+    assert re.search(r"stopped by SIGTERM after iteration \d+ of 100; it is saved", shown), shown
+    (state,) = (copy.root / ".work/runs").glob("warm_up_source-*/state.pt")
+    assert torch.load(state, weights_only=True)["iteration"] >= 20
 
 
 def test_a_process_that_is_killed_ends_all_and_is_named(interrupted: Callable[..., tuple[int, str]]) -> None:
@@ -164,7 +186,7 @@ def test_a_mistake_that_one_process_meets_ends_all_with_its_message(copy: Projec
     position = _order(stream_seed(0, "warm_up_source"), "source", 0, len(index))[2]
     image = copy.root / "data/world/gta5" / index.entries[position].image
     image.write_bytes(image.read_bytes()[:100])
-    reply = copy.call(sys.executable, "-m", "stages.warm_up", "source")
+    reply = copy.call(*WARM_UP)
     assert reply.code == 1
     errors = [line for line in reply.text.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
@@ -174,7 +196,7 @@ def test_a_mistake_that_one_process_meets_ends_all_with_its_message(copy: Projec
 
 def test_batch_statistics_cannot_be_synchronized_on_the_cpu_and_all_say_so_once(copy: Project) -> None:
     copy.edit_params({"model": {"batch_norm_statistics": "batch"}})
-    reply = copy.call(sys.executable, "-m", "stages.warm_up", "source")
+    reply = copy.call(*WARM_UP)
     assert reply.code == 1
     errors = [line for line in reply.text.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1

@@ -28,6 +28,7 @@ CASES: dict[str, dict[str, Any]] = {
     | {"teachers_run": "first", "update": "sequential", "confidence_threshold": 0.4, "color_augmentation": True},
     "averaged, checkpointed": RUNNING | {"teacher_decay": 0.5, "runtime": {"checkpointing": True}},
     "own statistics": OWN_STATISTICS | {"teacher_batch_norm": "batch"},
+    "own statistics, averaged": OWN_STATISTICS | {"teacher_batch_norm": "batch", "teacher_decay": 0.5},
 }
 
 Numbers = Mapping[str, Tensor]
@@ -55,7 +56,7 @@ def in_two(folder_of_two: Path) -> dict[str, tuple[Numbers, Numbers]]:
     return {name: (first[name], second[name]) for name in CASES}
 
 
-@pytest.mark.parametrize("case", [name for name in CASES if name != "own statistics"])
+@pytest.mark.parametrize("case", [name for name in CASES if "own statistics" not in name])
 def test_two_processes_train_what_one_trains(
     in_two: dict[str, tuple[Numbers, Numbers]], tmp_path: Path, case: str
 ) -> None:
@@ -86,3 +87,15 @@ def test_shared_validation_counts_exactly_what_one_process_counts(folder_of_two:
     alone = counts(tmp_path)
     assert torch.equal(torch.load(folder_of_two / "counts.0.pt"), alone)
     assert torch.equal(torch.load(folder_of_two / "counts.1.pt"), alone)
+
+
+def test_a_fault_in_one_process_is_found_by_all_and_the_first_keeps_the_whole_batch(folder_of_two: Path) -> None:
+    first, second = ((folder_of_two / f"fault.{rank}.txt").read_text() for rank in (0, 1))
+    assert first == second
+    assert first.startswith("iteration 2: the loss warm_up_source/source_cross_entropy is nan (learning rate")
+    (file,) = (folder_of_two / ".work/failures").iterdir()
+    evidence = torch.load(file, weights_only=True)
+    images, labels = evidence["batch"]["source"]
+    assert [image.max().item() > 255 for image in images] == [False, False, False, True]
+    assert len(labels) == len(evidence["images"]["source"]) == 4
+    assert all(value.isfinite().all() for value in evidence["networks"]["warm_up_source"].values())
