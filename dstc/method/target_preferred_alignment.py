@@ -27,26 +27,22 @@ def class_sums(logits: Tensor, label: Tensor, *, counts_void: bool = False) -> t
     return (sums, pixels) if counts_void else (sums[:num_classes], pixels[:num_classes])
 
 
-def class_prototypes(logits: Tensor, label: Tensor, *, counts_void: bool = False) -> tuple[Tensor, Tensor]:
-    """The mean logit vector of each class over all its pixels in the batch.
+def class_prototypes(sums: Tensor, pixels: Tensor) -> Tensor:
+    """The mean logit vector of each class over all its pixels in the batch: (C, K) of both of what `class_sums` gives.
 
-    Arguments as of `class_sums`; to prototypes (C, K) and which of them have pixels, bool (C,). Rows without pixels are
-    zero.
+    Rows of classes without pixels are zero.
     """
-    sums, pixels = class_sums(logits, label, counts_void=counts_void)
-    return sums / pixels.clamp(min=1)[:, None], pixels > 0
+    return sums / pixels.clamp(min=1)[:, None]
 
 
-def target_preferred_alignment(
-    source_biased_logits: Tensor, target_biased_logits: Tensor, label: Tensor, *, counts_void: bool = False
-) -> Tensor:
+def target_preferred_alignment(source_biased: Tensor, target_biased: Tensor, pixels: Tensor) -> Tensor:
     """Mean absolute difference of the two branches' prototypes over (classes present) x (outputs).
 
-    Both logits (N, K, H, W) at label size; label uint8 (N, H, W) of the source images. No gradient reaches the
-    target-biased branch. Zero where no class is present.
+    Both branches' class sums (C, K) over the source images of a batch; `pixels` (C,) of each class there. No gradient
+    reaches the target-biased branch. Zero where no class is present.
     """
-    teacher, pixels = class_sums(target_biased_logits.detach(), label, counts_void=counts_void)
-    return DividedAlignment(teacher, pixels, counts_void=counts_void)(source_biased_logits, label)
+    ours, theirs = class_prototypes(source_biased, pixels), class_prototypes(target_biased.detach(), pixels)
+    return (ours - theirs).abs().mean(1).sum() / (pixels > 0).sum().clamp(min=1)
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,5 @@ class DividedAlignment:
         own, _ = class_sums(logits, label, counts_void=self.counts_void)
         whole = self.division.total(own.detach()) if self.student is None else self.student
         student = own + (whole - own.detach())  # the sums of the whole batch, with the gradient of this part
-        pixels = self.pixels.clamp(min=1)[:, None]
-        difference = (student / pixels - self.teacher / pixels).abs().mean(1)  # of the prototypes
-        loss = difference.sum() / (self.pixels > 0).sum().clamp(min=1)
+        loss = target_preferred_alignment(student, self.teacher, self.pixels)
         return loss - (1 - 1 / (self.parts * self.division.processes)) * loss.detach()

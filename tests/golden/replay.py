@@ -12,7 +12,7 @@ from dstc.method.batches import CoTrainingBatch, LabeledBatch
 from dstc.method.class_mix import paste_mask
 from dstc.method.co_training import CLASS_MIX, PASTE, CoTraining, Step
 from dstc.method.domain_specific_initialization import Branches
-from dstc.method.target_preferred_alignment import class_prototypes
+from dstc.method.target_preferred_alignment import class_prototypes, class_sums
 from dstc.models.deeplab_v2 import DeepLabV2, build_network
 from dstc.training.optimizer import build_optimizer, poly_learning_rate, set_learning_rate
 from dstc.training.step import Learner, training_step
@@ -150,9 +150,10 @@ class Replay:
         record = {}
         passes = {"net1": ("source_biased", "source", True), "net2": ("target_biased", "source", False)}
         for net, key in passes.items():
-            prototypes, present = class_prototypes(
+            sums, pixels = class_sums(
                 self.passes[key], self.batch.source.label, counts_void=self.method.alignment_counts_void
             )
+            prototypes, present = class_prototypes(sums, pixels), pixels > 0
             classes = present.nonzero().flatten()
             if present[NUM_CLASSES:].any():  # void is our last row, but -1, the first, as recorded
                 classes = classes.roll(1)

@@ -1,16 +1,24 @@
 import pytest
 import torch
+from torch import Tensor
 
-from dstc.method.target_preferred_alignment import class_prototypes, target_preferred_alignment
+from dstc.method.target_preferred_alignment import DividedAlignment, class_prototypes, class_sums
 from dstc.taxonomy import IGNORE
 from tests.method import slow
+
+
+def alignment(student: Tensor, teacher: Tensor, label: Tensor, *, counts_void: bool = False) -> Tensor:
+    """Of an undivided batch, from both branches' logits."""
+    sums, pixels = class_sums(teacher, label, counts_void=counts_void)
+    return DividedAlignment(sums, pixels, counts_void=counts_void)(student, label)
 
 
 @pytest.mark.parametrize("counts_void", [False, True])
 @pytest.mark.parametrize("seed", range(3))
 def test_prototypes_are_each_classs_mean_logits_over_all_images(seed: int, counts_void: bool) -> None:
     logits, label = slow.random_tensor(seed, 2, 6, 4, 5), slow.random_label(seed, 2, 4, 5, classes=4)
-    prototypes, present = class_prototypes(logits, label, counts_void=counts_void)
+    sums, pixels = class_sums(logits, label, counts_void=counts_void)
+    prototypes, present = class_prototypes(sums, pixels), pixels > 0
     expected = slow.prototypes(logits, label, counts_void=counts_void)
     rows = {6 if name == IGNORE else name: vector for name, vector in expected.items()}  # void is the last row
     assert present.nonzero().flatten().tolist() == sorted(rows)
@@ -25,7 +33,7 @@ def test_prototypes_are_each_classs_mean_logits_over_all_images(seed: int, count
 def test_alignment_is_the_mean_over_classes_present_and_outputs(seed: int, counts_void: bool) -> None:
     student, teacher = slow.random_tensor(seed, 2, 6, 4, 5), slow.random_tensor(seed + 50, 2, 6, 4, 5)
     label = slow.random_label(seed, 2, 4, 5, classes=4)
-    ours = target_preferred_alignment(student, teacher, label, counts_void=counts_void)
+    ours = alignment(student, teacher, label, counts_void=counts_void)
     assert ours.item() == pytest.approx(slow.alignment(student, teacher, label, counts_void=counts_void), rel=1e-5)
 
 
@@ -33,7 +41,7 @@ def test_alignment_sends_a_gradient_to_the_source_biased_branch_and_none_to_the_
     student = slow.random_tensor(0, 2, 5, 4, 4).requires_grad_()
     teacher = slow.random_tensor(1, 2, 5, 4, 4).requires_grad_()
     label = slow.random_label(0, 2, 4, 4)
-    target_preferred_alignment(student, teacher, label).backward()
+    alignment(student, teacher, label).backward()
     assert teacher.grad is None
     assert student.grad is not None
     assert torch.equal((student.grad != 0).any(1), label != IGNORE)
@@ -43,7 +51,7 @@ def test_the_gradient_matches_differences_of_the_slow_version() -> None:
     student, teacher = slow.random_tensor(0, 1, 3, 2, 2).double(), slow.random_tensor(1, 1, 3, 2, 2).double()
     label = torch.tensor([[[0, 2], [2, IGNORE]]], dtype=torch.uint8)
     student.requires_grad_()
-    target_preferred_alignment(student, teacher, label).backward()
+    alignment(student, teacher, label).backward()
     assert student.grad is not None
     for position in range(student.numel()):
         ahead, behind = student.detach().clone(), student.detach().clone()
@@ -56,7 +64,7 @@ def test_the_gradient_matches_differences_of_the_slow_version() -> None:
 def test_alignment_is_zero_where_no_class_is_present_and_so_is_its_gradient() -> None:
     student = slow.random_tensor(0, 1, 5, 3, 3).requires_grad_()
     void = torch.full((1, 3, 3), IGNORE, dtype=torch.uint8)
-    loss = target_preferred_alignment(student, slow.random_tensor(1, 1, 5, 3, 3), void)
+    loss = alignment(student, slow.random_tensor(1, 1, 5, 3, 3), void)
     loss.backward()
     assert loss == 0
     assert student.grad is not None
@@ -65,4 +73,4 @@ def test_alignment_is_zero_where_no_class_is_present_and_so_is_its_gradient() ->
 
 def test_alignment_of_a_branch_with_itself_is_zero() -> None:
     logits = slow.random_tensor(0, 2, 5, 4, 4)
-    assert target_preferred_alignment(logits, logits, slow.random_label(0, 2, 4, 4)) == 0
+    assert alignment(logits, logits, slow.random_label(0, 2, 4, 4)) == 0
