@@ -21,9 +21,10 @@ def batch_norms(network: nn.Module) -> list[_BatchNorm]:
 def statistics_kept(network: nn.Module) -> Iterator[None]:
     """Passes in here normalize as they would, but leave the running statistics as they are."""
     layers = [(layer, layer.momentum, layer.num_batches_tracked) for layer in batch_norms(network)]
-    for layer, *_ in layers:
-        # A momentum of zero instead of no statistics: what a pass saves for its gradient must not depend on this.
-        layer.momentum, layer.num_batches_tracked = 0.0, None
+    for layer, _, tracked in layers:
+        # A momentum of zero instead of no statistics: what a pass saves for its gradient must not depend on this. And a
+        # counter to be thrown away instead of none, which synchronized layers do not bear.
+        layer.momentum, layer.num_batches_tracked = 0.0, None if tracked is None else tracked.clone()
     try:
         yield
     finally:

@@ -1,0 +1,38 @@
+"""BatchNorm's statistics. Synchronized layers run on the CPU as long as there is one process."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dstc.models.batch_norm import batch_norms, statistics_kept, synchronize
+from dstc.models.recomputation import recompute_blocks
+from tests.models.small import small_network
+
+
+def images() -> Tensor:
+    return torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("synchronized", [False, True])
+def test_a_pass_that_only_looks_normalizes_as_any_but_leaves_the_statistics(synchronized: bool) -> None:
+    network, other = small_network().train(), small_network().train()
+    if synchronized:
+        synchronize(network)
+        assert all(isinstance(layer, nn.SyncBatchNorm) for layer in batch_norms(network))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with torch.no_grad(), statistics_kept(network):
+        assert torch.equal(network(images()), other(images()))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    network(images())
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in other.state_dict().items())
+
+
+def test_synchronized_layers_can_be_recomputed() -> None:
+    plain, synchronized = small_network().train(), small_network().train()
+    synchronize(synchronized)
+    recompute_blocks(synchronized.backbone)
+    for network in (plain, synchronized):
+        network(images()).square().mean().backward()
+    for (name, one), other in zip(plain.named_parameters(), synchronized.parameters(), strict=True):
+        assert one.grad is other.grad is None or torch.equal(one.grad, other.grad), name
+    assert all(torch.equal(value, plain.state_dict()[name]) for name, value in synchronized.state_dict().items())
