@@ -3,7 +3,8 @@
     python -m experiments.variants run [NAME ...]      all of them, or the named; rows go to results/variants.csv
     python -m experiments.variants table
 
-The warm-ups are those of `experiments.compare`, its first three worlds and seeds, so only co-training differs.
+The warm-ups are those of `experiments.compare`, its first three worlds and seeds, so only co-training differs. To make so
+many runs affordable, all of them are shorter than the main job and in bf16 (`SHORTENED`), the whole method among them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ from experiments.statistics import mean_and_spread, paired_difference
 
 # what changes, by the key in params.yaml; the title is what the table says
 WHOLE = "the whole method"
+SHORTENED: dict[str, Any] = {
+    "co_train.iterations": 600,
+    "co_train.schedule_iterations": 600,
+    "co_train.validate_every": 200,
+    "model.precision": "bf16",
+}
 SWITCHED_OFF: dict[str, dict[str, Any]] = {
     "no domain-specific initialization (both from the target warm-up)": {"co_train.initialization": "both_from_target"},
     "no domain-specific initialization (both from the source warm-up)": {"co_train.initialization": "both_from_source"},
@@ -37,12 +44,12 @@ RELEASED: dict[str, dict[str, Any]] = {
     "source classes drawn with replacement": {"co_train.paste_with_replacement": True},
     "void counts as a class of the alignment": {"co_train.alignment_counts_void": True},
     "backbone at three times the learning rate": {"optim.backbone_multiplier": 3.0},
-    "learning rate at 0.555 of its start at the end": {"co_train.schedule_iterations": 2083},
+    "learning rate at 0.555 of its start at the end": {"co_train.schedule_iterations": 1250},
 }
 OURS: dict[str, dict[str, Any]] = {
     "pseudo-labels with running statistics (as in the presets)": {"co_train.teacher_batch_norm": "running"},
     "strong color augmentation": {"co_train.color_augmentation": True},
-    "co-training in bf16": {"model.precision": "bf16"},
+    "co-training in fp32": {"model.precision": "fp32"},
 }
 VARIANTS: dict[str, dict[str, Any]] = {WHOLE: {}} | SWITCHED_OFF | RELEASED | OURS
 ROWS = Rows("variants", ("variant", "world", "seed", "row"))
@@ -55,7 +62,8 @@ def variant(name: str, world: int, seed: int) -> None:
     lender = prepared(world, seed)
     slug = "_".join(f"{key.rpartition('.')[2]}_{value}" for key, value in VARIANTS[name].items()) or "whole"
     folder = folder_with_params(
-        f"variant_{slug}_world_{world}", {"data.world.seed": world, "seed": seed, **VARIANTS[name]}
+        f"variant_{slug}_world_{world}",
+        {"data.world.seed": world, "seed": seed, "split.seed": seed, **SHORTENED, **VARIANTS[name]},
     )
     borrow(folder, lender, ("world", "index", "split", "warm_up_source", "warm_up_target"))
     run(folder, "stages.co_train")
