@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from bench.clock import cpu_milliseconds
 from bench.rows import Row, share_of, times_as_fast
 from dstc.evaluation.confusion_matrix import ConfusionMatrix, most_likely
-from dstc.evaluation.protocols import AVERAGE, ROWS, evaluate
+from dstc.evaluation.protocols import evaluate
+from dstc.evaluation.rows import AVERAGE, ROWS
 from dstc.models.deeplab_v2 import DeepLabV2, build_network
 from dstc.taxonomy import IGNORE
 
@@ -96,4 +97,4 @@ def _all_but_forward(backbone: str) -> Row:
 
 def _network(backbone: str) -> DeepLabV2:
     how = {"batch_norm_affine": "frozen", "batch_norm_statistics": "batch", "precision": "fp32"}
-    return build_network(backbone, K, stride_on="first_conv", seed=0, **how).eval()
+    return build_network(backbone, K, stride_on="first_conv", output_stride=8, seed=0, **how).eval()
