@@ -17,7 +17,14 @@ from bench.machine import description
 from bench.rows import Row, markdown
 from dstc.files import write_text
 
-GROUPS = ("data", "evaluation", "startup", "growth")  # a module each, with a docstring and a function `rows`
+GROUPS = (
+    "data",
+    "step",
+    "memory",
+    "evaluation",
+    "startup",
+    "growth",
+)  # a module each, with a docstring and a function `rows`
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -5,10 +5,7 @@ the smallest and the largest case; the backbone is that of the variable BENCH_BA
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,6 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from bench.clock import slope
+from bench.one_step import Case, measured
 from bench.rows import Row, slope_of
 from dstc.preparation.indexing import Domain, index_domains
 from dstc.preparation.label_rules import label_rules
@@ -35,7 +33,11 @@ def rows() -> Iterator[Row]:
 
 
 def _steps() -> Iterator[Row]:
-    found = {(crop, images): _one_step(crop, images) for crop in CROPS for images in IMAGES}
+    found = {
+        (crop, images): measured(Case(crop, images, preset="", backbone=BACKBONE, class_mix=False, steps=2))
+        for crop in CROPS
+        for images in IMAGES  # without ClassMix, which one image alone cannot have
+    }
     for images in IMAGES:
         cases = {crop**2 * images: found[crop, images] for crop in CROPS}
         yield from _grown(f"step of {BACKBONE} over pixels of the crop, {images} x 3 images", cases)
@@ -50,12 +52,6 @@ def _grown(what: str, cases: dict[int, dict[str, float]]) -> Iterator[Row]:
         shown = [f"{cost * scale:.3g} {unit}" for cost in costs]
         name = "time" if measure == "seconds" else "memory"
         yield slope_of(f"{name} of a {what}", slope(amounts, costs), shown[0], shown[-1], at_most=1.1)
-
-
-def _one_step(crop: int, images: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "bench.one_step", BACKBONE, str(crop), str(images)]
-    print(f"bench: {' '.join(command[2:])}", flush=True)
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def _preparation() -> Row:

@@ -1,59 +1,189 @@
-"""A few co-training steps in a process of their own: `python -m bench.one_step BACKBONE CROP IMAGES` prints JSON with the
-seconds of a step (CPU time on the CPU) and the bytes that the steps needed over what the networks take.
+"""Steps of one kind in a process of their own: `python -m bench.one_step '{"crop": 128, "backbone": "narrow_resnet"}'`.
 
-IMAGES of each of the three kinds; without ClassMix, which one image alone cannot have. Parameters are those of
-params.yaml but for that; runs on the GPU where there is one.
+Prints JSON: the seconds of a step (CPU time on the CPU), those of the first (which with `compiled` compiles), and bytes of
+peak memory: over what was taken before there were networks (`whole`), and over the networks (`bytes`). Runs on the GPU
+where there is one.
 """
 
 from __future__ import annotations
 
+import functools
 import json
+import resource
+import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
+from bench import straightforward
 from dstc.index import DomainIndex
 from dstc.loading.loaders import Crops, ValidationImages
+from dstc.method.cross_entropy import cross_entropy
 from dstc.method.domain_specific_initialization import Branches
-from dstc.params import read_params
+from dstc.params import Params, check_params, read_yaml
+from dstc.presets import resolve
 from dstc.runtime import peak_bytes, wait_for
 from dstc.taxonomy import CITYSCAPES_19
 from dstc.training.co_trainer import CoTrainer
 from dstc.training.setting import Setting
+from dstc.training.step import training_step
 
-STEPS = 3
 STREAMS = ("source", "labeled_target", "unlabeled_target")
+WARM_UP_CROP = 64
+Step = Callable[[dict[str, Crops]], object]
 
 
-def main(backbone: str, crop: int, images: int) -> None:
-    params = read_params()
-    model = params.model.model_copy(update={"backbone": backbone, "initial_weights": "none"})
-    always = {"cross_supervision": True, "class_mix": False, "cross_supervision_from": 0.0, "pictures_every": 10**9}
-    setting = Setting.of(params.model_copy(update={"model": model}), CITYSCAPES_19)
-    branches = Branches(setting.new_network(), setting.new_network())
+@dataclass(frozen=True)
+class Case:
+    """`images` of each kind, random ones. Parameters are those of the preset ("": of params.yaml) but for what is said."""
+
+    crop: int
+    images: int = 2
+    kind: str = "co_training"  # co_training | supervised | straightforward
+    preset: str = "gta5_cityscapes"
+    backbone: str = "resnet101"
+    precision: str = "fp32"
+    teacher_decay: float | None = None  # None: the preset's
+    class_mix: bool = True
+    compiled: bool = False
+    steps: int = 1  # counted; the cheapest is given. A first one, on crops of 64 pixels, is not
+    device: str = "auto"
+
+
+def params_of(case: Case) -> Params:
+    raw = read_yaml(Path("params.yaml"))
+    if case.preset:
+        raw = resolve(case.preset, ["paths.source=/nowhere", "paths.target=/nowhere"], raw)[1]
+    raw["model"] |= {"backbone": case.backbone, "initial_weights": "none", "precision": case.precision}
+    raw["co_train"] |= {"cross_supervision_from": 0.0, "class_mix": case.class_mix, "pictures_every": 10**9}
+    if case.teacher_decay is not None:
+        raw["co_train"]["teacher_decay"] = case.teacher_decay
+    raw["runtime"]["device"] = case.device
+    return check_params(raw, "the benchmark's parameters")
+
+
+def step_of(case: Case, setting: Setting, params: Params) -> Step:
+    """A function that takes one step of the case on a batch of the three streams."""
+    network = setting.new_network()
+    if case.kind == "supervised":
+        return _supervised(setting, _compiled(network, case))
+    branches = network, setting.new_network()
+    if case.kind == "straightforward":
+        return _straightforward(setting, branches)
     val = ValidationImages(DomainIndex("target_val", (), (), {}, ()), [])
-    trainer = CoTrainer(branches, setting=setting, co_train=params.co_train.model_copy(update=always), val=val)
-    batch = {name: _crops(number, crop, images) for number, name in enumerate(STREAMS)}
-    before, seconds = peak_bytes(setting.device), []
-    with tempfile.TemporaryDirectory() as pictures:
-        for iteration in range(1, STEPS + 1):
-            wait_for(setting.device)
-            clock = time.process_time if setting.device.type == "cpu" else time.perf_counter
-            began = clock()
-            trainer.step(iteration, batch, 1e-4, Path(pictures))
-            wait_for(setting.device)
-            seconds.append(clock() - began)
-    print(json.dumps({"seconds": min(seconds[1:]), "bytes": peak_bytes(setting.device) - before}))
+    trainer = CoTrainer(
+        Branches(*(_compiled(branch, case) for branch in branches)), setting=setting, co_train=params.co_train, val=val
+    )
+    return lambda batch: trainer.step(1, batch, 1e-4, Path("nowhere"))  # pictures are drawn every 10**9 iterations
+
+
+def _compiled(network: nn.Module, case: Case) -> nn.Module:
+    if case.compiled:
+        network.compile()
+    return network
+
+
+def _supervised(setting: Setting, network: nn.Module) -> Step:
+    learner = setting.learner("warm_up", network)
+
+    def step(batch: dict[str, Crops]) -> object:
+        part = setting.on_device(batch["source"])
+        return training_step([(learner, lambda: iter([{"loss": cross_entropy(network(part.image), part.label)}]))])
+
+    return step
+
+
+def _straightforward(setting: Setting, branches: tuple[nn.Module, nn.Module]) -> Step:
+    first, second = (branch.to(memory_format=torch.contiguous_format) for branch in branches)
+    optimizers = [
+        torch.optim.SGD(
+            [parameter for parameter in branch.parameters() if parameter.requires_grad],
+            lr=1e-4,
+            momentum=setting.optim.momentum,
+            weight_decay=setting.optim.weight_decay,
+        )
+        for branch in (first.train(), second.train())
+    ]
+    mean, std = setting.normalization.mean, setting.normalization.std
+
+    def step(batch: dict[str, Crops]) -> object:
+        parts = [(straightforward.normalize(images, mean, std), labels) for images, labels in batch.values()]
+        source, labeled_target, (unlabeled, _) = parts
+        return straightforward.step((first, second), (optimizers[0], optimizers[1]), source, labeled_target, unlabeled)
+
+    return step
+
+
+def random_batch(crop: int, images: int) -> dict[str, Crops]:
+    return {name: _crops(number, crop, images) for number, name in enumerate(STREAMS)}
 
 
 def _crops(number: int, crop: int, images: int) -> Crops:
     draws = torch.Generator().manual_seed(number)
     image = torch.randint(0, 256, (images, crop, crop, 3), generator=draws, dtype=torch.uint8)
-    return image, torch.randint(0, len(CITYSCAPES_19), (images, crop, crop), generator=draws, dtype=torch.uint8)
+    blocks = torch.randint(0, len(CITYSCAPES_19), (images, crop // 16, crop // 16), generator=draws, dtype=torch.uint8)
+    return image, blocks.repeat_interleave(16, 1).repeat_interleave(16, 2)
+
+
+def measure(case: Case) -> dict[str, Any]:
+    """The costs of the case's steps, in this process."""
+    params = params_of(case)
+    setting = Setting.of(params, CITYSCAPES_19)
+    small, batch = (random_batch(crop, case.images) for crop in (WARM_UP_CROP, case.crop))
+    _load_libraries(case)
+    bare = _resident(setting.device)
+    step = step_of(case, setting, params)
+    before, seconds = peak_bytes(setting.device), []
+    if not case.compiled:  # else it would be compiled for two sizes, and for any size the second time
+        step(small)
+    for _ in range(case.steps + case.compiled):
+        wait_for(setting.device)
+        began = _clock(setting.device)
+        step(batch)
+        wait_for(setting.device)
+        seconds.append(_clock(setting.device) - began)
+    peak = peak_bytes(setting.device)
+    counted = seconds[case.compiled :]
+    return {"seconds": min(counted), "first": seconds[0], "bytes": peak - before, "whole": peak - bare}
+
+
+def _load_libraries(case: Case) -> None:
+    """Take a small step of another network: what torch loads and keeps for the first one is no step's memory."""
+    tiny = replace(case, backbone="narrow_resnet", kind="supervised", compiled=False)
+    params = params_of(tiny)
+    step_of(tiny, Setting.of(params, CITYSCAPES_19), params)(random_batch(WARM_UP_CROP, 1))
+
+
+def _clock(device: torch.device) -> float:
+    """CPU time, of compilers that were started too; on a GPU the time of day."""
+    if device.type != "cpu":
+        return time.perf_counter()
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def _resident(device: torch.device) -> int:
+    """Bytes that this process holds now."""
+    if device.type != "cpu":
+        return torch.cuda.memory_allocated(device)
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@functools.cache
+def measured(case: Case, turn: int = 0) -> dict[str, float]:
+    """The costs of the case in a process of its own; each turn once for all groups of a run."""
+    command = [sys.executable, "-m", "bench.one_step", json.dumps(asdict(case))]
+    changed = {key: value for key, value in asdict(case).items() if value != getattr(Case, key, None)}
+    print(f"bench: {changed}, turn {turn + 1}", flush=True)
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    torch.set_num_threads(1)
+    print(json.dumps(measure(Case(**json.loads(sys.argv[1])))))

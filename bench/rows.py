@@ -25,10 +25,17 @@ def times_as_fast(what: str, straightforward: float, ours: float, unit: str, *, 
     return Row(what, _with(straightforward, unit), _with(ours, unit), f"{ratio:.1f}x", limit, ratio >= (at_least or 0))
 
 
-def share_of(what: str, whole: float, part: float, unit: str, *, at_most: float) -> Row:
+def share_of(what: str, whole: float, part: float, unit: str, *, at_most: float | None = None) -> Row:
     """A cost beside one that is there anyway."""
-    share = part / whole
-    return Row(what, _with(whole, unit), _with(part, unit), f"{share:.3f}", f"at most {at_most:g}", share <= at_most)
+    share, limit = part / whole, "" if at_most is None else f"at most {at_most:g}"
+    return Row(what, _with(whole, unit), _with(part, unit), f"{share:.3f}", limit, at_most is None or share <= at_most)
+
+
+def times_as_much(what: str, straightforward: float, ours: float, *, at_most: float | None = None) -> Row:
+    """Two amounts of memory, in bytes."""
+    ratio, limit = ours / straightforward, "" if at_most is None else f"at most {at_most:g}x"
+    shown = (_with(amount / 1e9, "GB") for amount in (straightforward, ours))
+    return Row(what, *shown, f"{ratio:.2f}x", limit, at_most is None or ratio <= at_most)
 
 
 def slope_of(what: str, slope: float, smallest: str, largest: str, *, at_most: float) -> Row:
