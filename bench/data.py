@@ -44,7 +44,12 @@ def _rows_of(name: str, folder: Path) -> Iterator[Row]:
     cache = Cache(folder / "cache", 10**10)
     direct, cached = (Stream(index, [folder], 1, CROP, held) for held in (None, cache))
     files = list(cached.files_of(index.entries))
-    (first,) = cpu_milliseconds((lambda: [cache.write(file) for file in files], 1), rounds=1)
+
+    def first_reading() -> None:
+        for file in files:
+            cache.write(file)
+
+    (first,) = cpu_milliseconds((first_reading, 1), rounds=1)
     fill(cache, files, what=name, workers=1)
     _assert_same_bits(direct, cached, folder)
     position = iter(range(10**9))
@@ -84,13 +89,14 @@ def straightforward_sample(stream: Stream, position: int, folder: Path) -> tuple
     """What a data set class of a few lines does: float32 (3, H, W) BGR minus the mean, and uint8 (H, W)."""
     index, count = stream.index, len(stream.index)
     order = generator(0, "s", "order", position // count).permutation(count)
-    entry = index.entries[order[position % count]]
+    entry, size = index.entries[order[position % count]], index.resize
+    assert size is not None
     table = np.full(256, IGNORE, np.uint8)
     for id_, train_id in index.label_ids.items():
         if id_ >= 0:
             table[id_] = train_id
-    image = Image.open(folder / entry.image).convert("RGB").resize(index.resize, Image.Resampling.BICUBIC)
-    label = Image.open(folder / str(entry.label)).resize(index.resize, Image.Resampling.NEAREST)
+    image = Image.open(folder / entry.image).convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    label = Image.open(folder / str(entry.label)).resize(size, Image.Resampling.NEAREST)
     pixels, ids = np.asarray(image), np.asarray(label)
     draws = generator(0, "s", "crop", position)
     top = int(draws.integers(pixels.shape[0] - CROP[1] + 1))

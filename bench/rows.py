@@ -34,8 +34,8 @@ def share_of(what: str, whole: float, part: float, unit: str, *, at_most: float 
 def times_as_much(what: str, straightforward: float, ours: float, *, at_most: float | None = None) -> Row:
     """Two amounts of memory, in bytes."""
     ratio, limit = ours / straightforward, "" if at_most is None else f"at most {at_most:g}x"
-    shown = (_with(amount / 1e9, "GB") for amount in (straightforward, ours))
-    return Row(what, *shown, f"{ratio:.2f}x", limit, at_most is None or ratio <= at_most)
+    one, other = (_with(amount / 1e9, "GB") for amount in (straightforward, ours))
+    return Row(what, one, other, f"{ratio:.2f}x", limit, at_most is None or ratio <= at_most)
 
 
 def slope_of(what: str, slope: float, smallest: str, largest: str, *, at_most: float) -> Row:

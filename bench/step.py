@@ -5,7 +5,7 @@ loops over images and classes, written out in bench/straightforward.py; ours is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -112,7 +112,7 @@ def _all_but_networks() -> tuple[float, float]:
     return whole - 5 * one_cross_entropy, updates
 
 
-def _updates(setting: Setting) -> object:
+def _updates(setting: Setting) -> Callable[[], None]:
     learners = [setting.learner(name, setting.new_network()) for name in ("source_biased", "target_biased")]
     evidence = Evidence({learner.name: learner.network for learner in learners})
     for learner in learners:
