@@ -29,7 +29,8 @@ def sample_half_of_classes(
     `generator` is a CPU generator, so that every device draws the same.
     """
     present = classes_present(label, num_classes)
-    uniform = torch.rand(present.shape, generator=generator).to(label.device)
+    # Without `non_blocking`, sending these few numbers to a GPU would wait for all that it has to do.
+    uniform = torch.rand(present.shape, generator=generator).to(label.device, non_blocking=True)
     count = present.sum(1, keepdim=True)
     half = (count + 1) // 2
     if not with_replacement:
