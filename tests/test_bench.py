@@ -1,13 +1,23 @@
 """The table of `make bench`: its figures and its limits. The measurements themselves are no tests."""
 
+import copy
 import importlib
 from pathlib import Path
 
 import pytest
+import torch
 
+from bench import one_step, straightforward
 from bench.__main__ import GROUPS
 from bench.clock import cpu_milliseconds, slope
-from bench.rows import HEADS, markdown, share_of, slope_of, times_as_fast
+from bench.one_step import Case
+from bench.rows import HEADS, markdown, share_of, slope_of, times_as_fast, times_as_much
+from dstc.index import DomainIndex
+from dstc.loading.loaders import ValidationImages
+from dstc.method.domain_specific_initialization import Branches
+from dstc.taxonomy import CITYSCAPES_19
+from dstc.training.co_trainer import CoTrainer
+from dstc.training.setting import Setting
 
 
 def test_a_figure_that_misses_its_limit_says_so_and_one_that_keeps_it_does_not() -> None:
@@ -19,10 +29,12 @@ def test_a_figure_that_misses_its_limit_says_so_and_one_that_keeps_it_does_not()
         share_of("e", 10, 2.1, "ms", at_most=0.2),
         slope_of("f", 1.1, "1 s", "4 s", at_most=1.1),
         slope_of("g", 1.2, "1 s", "4 s", at_most=1.1),
+        times_as_much("h", 2e9, 2.2e9, at_most=1.15),
+        times_as_much("i", 2e9, 2.4e9, at_most=1.15),
     ]
-    assert [row.met for row in rows] == [True, False, True, True, False, True, False]
+    assert [row.met for row in rows] == [True, False, True, True, False, True, False, True, False]
     lines = markdown(rows).splitlines()
-    assert [line.count("|") for line in lines] == [len(HEADS) + 1] * 9
+    assert [line.count("|") for line in lines] == [len(HEADS) + 1] * 11
     assert ["MISSED" in line for line in lines[2:]] == [not row.met for row in rows]
     assert "35.0x" in lines[2] and "0.210" in lines[6] and "slope 1.20" in lines[8]
 
@@ -44,6 +56,51 @@ def test_every_group_has_rows_and_says_what_it_measures(group: str) -> None:
     module = importlib.import_module(f"bench.{group}")
     assert callable(module.rows)
     assert len((module.__doc__ or "").split()) > 20
+
+
+def test_the_step_written_down_straightforwardly_is_ours() -> None:
+    case = Case(64, backbone="narrow_resnet", device="cpu")
+    chosen = one_step.params_of(case)
+    setting, batch = Setting.of(chosen, CITYSCAPES_19), one_step.random_batch(64, 2)
+    networks = tuple(setting.new_network() for _ in range(2))
+    for parameter in networks[1].parameters():
+        parameter.data *= 1.01  # two that differ
+    copies = tuple(copy.deepcopy(network) for network in networks)
+    normalized = {name: (setting.on_device(crops).image, crops[1]) for name, crops in batch.items()}
+
+    choices: dict[str, torch.Tensor] = {}
+
+    class Recorded(CoTrainer):
+        def _choose(self, iteration: int, what: str, label: torch.Tensor) -> torch.Tensor:
+            choices[what] = super()._choose(iteration, what, label)
+            return choices[what]
+
+    val = ValidationImages(DomainIndex("target_val", (), (), {}, ()), [])
+    trainer = Recorded(Branches(*networks), setting=setting, co_train=chosen.co_train, val=val)
+    values = [value.item() for value in trainer.step(1, batch, 0.0, Path("nowhere")).values()]
+    optimizers = tuple(torch.optim.SGD(network.parameters(), lr=0.0) for network in copies)
+    theirs = straightforward.step(
+        copies,
+        optimizers,
+        normalized["source"],
+        normalized["labeled_target"],
+        normalized["unlabeled_target"][0],
+        alignment_weight=chosen.co_train.alignment_weight,
+        choose=lambda what, number, _: choices[what][number].nonzero().flatten().tolist(),
+    )
+    first = values[0] + chosen.co_train.alignment_weight * values[1]
+    assert theirs == pytest.approx([first, *values[2:]], rel=1e-4)
+    for mine, other in zip(networks, copies, strict=True):
+        for (name, parameter), (_, same) in zip(mine.named_parameters(), other.named_parameters(), strict=True):
+            if same.grad is not None and parameter.requires_grad:
+                assert torch.allclose(parameter.grad, same.grad, rtol=1e-3, atol=1e-6), name
+
+
+@pytest.mark.parametrize("kind", ["co_training", "supervised", "straightforward"])
+def test_a_case_is_measured(kind: str) -> None:
+    costs = one_step.measure(Case(64, backbone="narrow_resnet", kind=kind, device="cpu"))
+    assert costs.keys() == {"seconds", "first", "bytes", "whole"}  # bytes mean nothing in a process that did more
+    assert costs["seconds"] > 0
 
 
 def test_results_that_are_kept_belong_to_a_group() -> None:
