@@ -11,20 +11,16 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 from pathlib import Path
 
 from bench.machine import description
 from bench.rows import Row, markdown
+from dstc.errors import UserError
 from dstc.files import write_text
 
-GROUPS = (
-    "data",
-    "step",
-    "memory",
-    "evaluation",
-    "startup",
-    "growth",
-)  # a module each, with a docstring and a function `rows`
+# A module each, with a docstring and a function `rows`; what that gives as text goes below the table.
+GROUPS = ("data", "step", "memory", "evaluation", "startup", "growth", "gpu")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -41,10 +37,18 @@ def main() -> None:
     for group in groups:
         module = importlib.import_module(f"bench.{group}")
         print(f"bench: {group} ...", flush=True)
-        rows = list(module.rows())
+        try:
+            found = list(module.rows())
+        except UserError as error:  # nothing that this group measures is here
+            print(f"bench: {error}", flush=True)
+            continue
+        rows = [row for row in found if isinstance(row, Row)]
+        below = "".join(f"\n{text}" for text in found if isinstance(text, str))
         table += rows
-        text = f"# {group}\n\n{module.__doc__}\n`python -m bench {group}`\n\n{description()}\n{markdown(rows)}"
+        text = f"# {group}\n\n{module.__doc__}\n`python -m bench {group}`\n\n{description()}\n{markdown(rows)}{below}"
         write_text(RESULTS / f"{group}.md", text)
+    if not table:
+        sys.exit(1)
     print(markdown(table), end="")
 
 

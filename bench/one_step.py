@@ -13,13 +13,13 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench import straightforward
 from dstc.index import DomainIndex
@@ -31,12 +31,14 @@ from dstc.presets import resolve
 from dstc.runtime import peak_bytes, wait_for
 from dstc.taxonomy import CITYSCAPES_19
 from dstc.training.co_trainer import CoTrainer
+from dstc.training.optimizer import set_learning_rate
 from dstc.training.setting import Setting
-from dstc.training.step import training_step
+from dstc.training.step import Learner, training_step
 
 STREAMS = ("source", "labeled_target", "unlabeled_target")
 WARM_UP_CROP = 64
-Step = Callable[[dict[str, Crops]], object]
+Step = Callable[[dict[str, Crops]], Any]
+LEARNING_RATE = 2.5e-4
 
 
 @dataclass(frozen=True)
@@ -68,19 +70,20 @@ def params_of(case: Case) -> Params:
     return check_params(raw, "the benchmark's parameters")
 
 
-def step_of(case: Case, setting: Setting, params: Params) -> Step:
-    """A function that takes one step of the case on a batch of the three streams."""
+def step_of(case: Case, setting: Setting, params: Params) -> tuple[Step, Sequence[Learner]]:
+    """A function that takes one step of the case on a batch of the three streams, and what learns by it (if it is ours)."""
     network = setting.new_network()
     if case.kind == "supervised":
         return _supervised(setting, _compiled(network, case))
     branches = network, setting.new_network()
     if case.kind == "straightforward":
-        return _straightforward(setting, branches)
+        return _straightforward(setting, branches), ()
     val = ValidationImages(DomainIndex("target_val", (), (), {}, ()), [])
     trainer = CoTrainer(
         Branches(*(_compiled(branch, case) for branch in branches)), setting=setting, co_train=params.co_train, val=val
     )
-    return lambda batch: trainer.step(1, batch, 1e-4, Path("nowhere"))  # pictures are drawn every 10**9 iterations
+    # Iteration 1, for pictures are drawn at 0.
+    return lambda batch: trainer.step(1, batch, LEARNING_RATE, Path("nowhere")), trainer.learners
 
 
 def _compiled(network: nn.Module, case: Case) -> nn.Module:
@@ -89,14 +92,15 @@ def _compiled(network: nn.Module, case: Case) -> nn.Module:
     return network
 
 
-def _supervised(setting: Setting, network: nn.Module) -> Step:
+def _supervised(setting: Setting, network: nn.Module) -> tuple[Step, Sequence[Learner]]:
     learner = setting.learner("warm_up", network)
+    set_learning_rate(learner.optimizer, LEARNING_RATE)
 
-    def step(batch: dict[str, Crops]) -> object:
+    def step(batch: dict[str, Crops]) -> dict[str, Tensor]:
         part = setting.on_device(batch["source"])
         return training_step([(learner, lambda: iter([{"loss": cross_entropy(network(part.image), part.label)}]))])
 
-    return step
+    return step, (learner,)
 
 
 def _straightforward(setting: Setting, branches: tuple[nn.Module, nn.Module]) -> Step:
@@ -104,7 +108,7 @@ def _straightforward(setting: Setting, branches: tuple[nn.Module, nn.Module]) ->
     optimizers = [
         torch.optim.SGD(
             [parameter for parameter in branch.parameters() if parameter.requires_grad],
-            lr=1e-4,
+            lr=LEARNING_RATE,
             momentum=setting.optim.momentum,
             weight_decay=setting.optim.weight_decay,
         )
@@ -138,7 +142,7 @@ def measure(case: Case) -> dict[str, Any]:
     small, batch = (random_batch(crop, case.images) for crop in (WARM_UP_CROP, case.crop))
     _load_libraries(case)
     bare = _resident(setting.device)
-    step = step_of(case, setting, params)
+    step, _ = step_of(case, setting, params)
     before, seconds = peak_bytes(setting.device), []
     if not case.compiled:  # else it would be compiled for two sizes, and for any size the second time
         step(small)
@@ -157,7 +161,7 @@ def _load_libraries(case: Case) -> None:
     """Take a small step of another network: what torch loads and keeps for the first one is no step's memory."""
     tiny = replace(case, backbone="narrow_resnet", kind="supervised", compiled=False)
     params = params_of(tiny)
-    step_of(tiny, Setting.of(params, CITYSCAPES_19), params)(random_batch(WARM_UP_CROP, 1))
+    step_of(tiny, Setting.of(params, CITYSCAPES_19), params)[0](random_batch(WARM_UP_CROP, 1))
 
 
 def _clock(device: torch.device) -> float:

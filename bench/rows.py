@@ -31,6 +31,14 @@ def share_of(what: str, whole: float, part: float, unit: str, *, at_most: float 
     return Row(what, _with(whole, unit), _with(part, unit), f"{share:.3f}", limit, at_most is None or share <= at_most)
 
 
+def share_of_limit(what: str, limit: float, ours: float, *, at_least: float | None = None) -> Row:
+    """A rate beside the one that the machine allows."""
+    share, least = ours / limit, "" if at_least is None else f"at least {at_least:.2f}"
+    return Row(
+        what, f"{limit:.3g} (limit)", f"{ours:.3g}", f"{share:.2f}", least, at_least is None or share >= at_least
+    )
+
+
 def times_as_much(what: str, straightforward: float, ours: float, *, at_most: float | None = None) -> Row:
     """Two amounts of memory, in bytes."""
     ratio, limit = ours / straightforward, "" if at_most is None else f"at most {at_most:g}x"

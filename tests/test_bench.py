@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import one_step, straightforward
-from bench.__main__ import GROUPS
+from bench import gpu, one_step, straightforward
+from bench.__main__ import GROUPS, main
 from bench.clock import cpu_milliseconds, slope
 from bench.one_step import Case
-from bench.rows import HEADS, markdown, share_of, slope_of, times_as_fast, times_as_much
+from bench.rows import HEADS, Row, markdown, share_of, slope_of, times_as_fast, times_as_much
 from dstc.index import DomainIndex
 from dstc.loading.loaders import ValidationImages
 from dstc.method.domain_specific_initialization import Branches
@@ -101,6 +101,36 @@ def test_a_case_is_measured(kind: str) -> None:
     costs = one_step.measure(Case(64, backbone="narrow_resnet", kind=kind, device="cpu"))
     assert costs.keys() == {"seconds", "first", "bytes", "whole"}  # bytes mean nothing in a process that did more
     assert costs["seconds"] > 0
+
+
+def test_what_runs_on_a_gpu_runs_on_any_device() -> None:
+    size = gpu.Size("narrow_resnet", crop=64, steps=1, trained=2, matrix=32)
+    found = list(gpu.rows_on(torch.device("cpu"), size, compiled=False))
+    rows = [row for row in found if isinstance(row, Row)]
+    whats = [row.what for row in rows]
+    for precision in ("bf16", "fp32"):
+        for kind in ("co-training", "warm-up"):
+            assert f"{kind}, {precision}: steps per second" in whats
+            assert f"{kind}, {precision}: peak memory" in whats
+        assert f"supervised loss of 2 steps, {precision}: the first 1, the last 1" in whats
+    (table,) = (text for text in found if not isinstance(text, Row) and "convolution" in text)
+    assert "| share |" in table
+
+
+def test_the_work_of_a_step_is_that_of_the_issue() -> None:
+    case = Case(512, device="cpu")
+    setting = Setting.of(one_step.params_of(case), CITYSCAPES_19)
+    work = gpu.PASSES["co_training"] * gpu.forward_flops(setting, case)
+    assert work == pytest.approx(13.13e12, rel=0.01)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_one_line_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["bench", "gpu"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert "there is no GPU that torch can use here" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_results_that_are_kept_belong_to_a_group() -> None:

@@ -1,0 +1,227 @@
+"""On a GPU, without DVC: ResNet-101 at 512x512, the preset gta5_cityscapes, 2 + 2 + 2 images (a warm-up: 2). Steps per
+second with their losses fetched each time, as trainings do; the limit is the rate of a large product of bf16 matrices on
+this GPU over the work of a step (13.1 TFLOP of co-training, 2.2 of a warm-up). fp32 convolutions are TF32, as torch has it.
+Then 300 co-training steps from random weights on enlarged scenes of the embedded world: the mean of the supervised losses of
+the first 50 and the last 50; and where the time of the bf16 step goes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from PIL import Image
+from torch._C._autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.one_step import LEARNING_RATE, STREAMS, Case, params_of, random_batch, step_of
+from bench.rows import Row, share_of_limit
+from dstc.errors import UserError
+from dstc.loading.loaders import Crops
+from dstc.preparation.world.build import render_scene
+from dstc.runtime import peak_bytes, wait_for
+from dstc.taxonomy import CITYSCAPES_19, IGNORE, train_ids
+from dstc.training.evidence import Evidence
+from dstc.training.setting import Setting
+from dstc.training.step import finite_losses
+
+# Passes of a step, in forward passes over two crops: a backward pass is two of them.
+PASSES = {"co_training": 8 + 5 * 2, "supervised": 1 + 2}
+AT_LEAST = 1 / 3  # of the limit: 20 co-training steps per second on an H200
+SUPERVISED = (
+    "source_biased/source_cross_entropy",
+    "source_biased/target_cross_entropy",
+    "target_biased/combined_cross_entropy",
+)
+NAMES = {"co_training": "co-training", "supervised": "warm-up"}
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is measured: full, or so small that a test can do it."""
+
+    backbone: str = "resnet101"
+    crop: int = 512
+    steps: int = 30  # counted, after a few that are not
+    trained: int = 300
+    matrix: int = 8192
+
+
+def rows() -> Iterator[Row | str]:
+    if not torch.cuda.is_available():
+        raise UserError("gpu: there is no GPU that torch can use here; nothing was measured")
+    yield from rows_on(torch.device("cuda"), Size())
+
+
+def rows_on(device: torch.device, size: Size, *, compiled: bool = True) -> Iterator[Row | str]:
+    """Everything, on this device; what is no row goes below the table."""
+    limit = matrix_rate(device, size.matrix)
+    yield f"A product of bf16 matrices of {size.matrix}x{size.matrix} runs at {limit / 1e12:.3g} TFLOP/s.\n"
+    case = Case(size.crop, backbone=size.backbone, device=str(device))
+    for precision in ("bf16", "fp32"):
+        for kind in PASSES:
+            yield from _speed(replace(case, kind=kind, precision=precision), size, limit)
+    if compiled:
+        yield from _compiled(replace(case, precision="bf16", compiled=True), size, limit)
+    for precision in ("bf16", "fp32"):
+        yield trained(replace(case, precision=precision), size.trained)
+    yield where_the_time_goes(replace(case, precision="bf16"))
+
+
+def _speed(case: Case, size: Size, limit: float) -> Iterator[Row]:
+    run = Run(case)
+    speed = size.steps / run.seconds(random_batch(case.crop, case.images), size.steps)
+    possible = limit / (PASSES[case.kind] * forward_flops(run.setting, case))
+    what = f"{NAMES[case.kind]}, {case.precision}{', compiled' if case.compiled else ''}"
+    at_least = AT_LEAST if what == "co-training, bf16" else None
+    yield share_of_limit(f"{what}: steps per second", possible, speed, at_least=at_least)
+    yield Row(f"{what}: peak memory", "", f"{peak_bytes(run.setting.device) / 1e9:.3g} GB", "")
+
+
+def _compiled(case: Case, size: Size, limit: float) -> Iterator[Row | str]:
+    try:
+        yield from _speed(case, size, limit)
+    except Exception as error:  # it needs compilers that this machine may lack; the rest of the table does not
+        yield f"torch.compile failed here: {type(error).__name__}: {str(error).splitlines()[:1]}\n"
+
+
+class Run:
+    """Steps as a training takes them: with a copy of the weights before each, and its losses fetched after it."""
+
+    def __init__(self, case: Case) -> None:
+        params = params_of(case)
+        self.setting = Setting.of(params, CITYSCAPES_19)
+        forget_peak(self.setting.device)
+        self._step, self._learners = step_of(case, self.setting, params)
+        self._evidence = Evidence({learner.name: learner.network for learner in self._learners})
+
+    def step(self, batch: dict[str, Crops]) -> dict[str, float]:
+        self._evidence.note()
+        values = self._step(batch)
+        return finite_losses(values, self._learners, iteration=1, learning_rate=LEARNING_RATE)
+
+    def seconds(self, batch: dict[str, Crops], steps: int, *, before: int = 3) -> float:
+        """Of so many steps, after some that are not counted."""
+        for _ in range(before):
+            self.step(batch)
+        wait_for(self.setting.device)
+        began = time.perf_counter()
+        for _ in range(steps):
+            self.step(batch)
+        wait_for(self.setting.device)
+        return time.perf_counter() - began
+
+
+def forget_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def matrix_rate(device: torch.device, width: int, products: int = 20) -> float:
+    """FLOP per second of a product of square bf16 matrices."""
+    one, other = (torch.randn(width, width, device=device, dtype=torch.bfloat16) for _ in range(2))
+    for _ in range(3):
+        one @ other
+    wait_for(device)
+    began = time.perf_counter()
+    for _ in range(products):
+        one @ other
+    wait_for(device)
+    return products * 2 * width**3 / (time.perf_counter() - began)
+
+
+def forward_flops(setting: Setting, case: Case) -> float:
+    """Of a forward pass over the images of one kind; nothing is computed for it."""
+    model = setting.model.model_copy(update={"precision": "fp32"})  # there is no autocast without values
+    network = replace(setting, model=model, device=torch.device("meta")).new_network()
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(case.images, 3, case.crop, case.crop, device="meta"))
+    return counter.get_total_flops()
+
+
+def trained(case: Case, steps: int) -> Row:
+    """The supervised losses at both ends of a short training; one that is not finite ends the benchmark."""
+    run, scenes = Run(case), Scenes(case.crop)
+    losses = []
+    for number in range(steps):
+        values = run.step(scenes.batch(number, case.images))
+        losses.append(float(np.mean([value for name, value in values.items() if name in SUPERVISED])))
+    end = max(1, min(50, steps // 2))
+    before, after = np.mean(losses[:end]), np.mean(losses[-end:])
+    what = f"supervised loss of {steps} steps, {case.precision}: the first {end}, the last {end}"
+    return Row(what, f"{before:.3f}", f"{after:.3f}", f"{after / before:.2f}", "below 1", bool(after < before))
+
+
+class Scenes:
+    """Crops of enlarged scenes of the embedded world."""
+
+    def __init__(self, crop: int, count: int = 12) -> None:
+        self.crop, size = crop, (2 * crop, -(-9 * crop // 8))
+        table = np.full(256, IGNORE, np.uint8)
+        for label_id, train_id in train_ids("cityscapes", CITYSCAPES_19).items():
+            if label_id >= 0:
+                table[label_id] = train_id
+        self.pool: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+        for domain in ("source", "target"):
+            scenes = [render_scene(domain, seed=0, split="train", number=number) for number in range(count)]
+            self.pool[domain] = [
+                (
+                    np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)),
+                    table[np.asarray(Image.fromarray(label).resize(size, Image.Resampling.NEAREST))],
+                )
+                for image, label in scenes
+            ]
+
+    def batch(self, number: int, images: int) -> dict[str, Crops]:
+        """Labeled target images are a third of the scenes, unlabeled ones the rest."""
+        target = self.pool["target"]
+        third = len(target) // 3
+        pools = (self.pool["source"], target[:third], target[third:])
+        draws = np.random.default_rng(number)
+        return {
+            name: self._crops([pool[draws.integers(len(pool))] for _ in range(images)], draws)
+            for name, pool in zip(STREAMS, pools, strict=True)
+        }
+
+    def _crops(self, scenes: list[tuple[np.ndarray, np.ndarray]], draws: np.random.Generator) -> Crops:
+        cut = []
+        for image, label in scenes:
+            top, left = (int(draws.integers(side - self.crop + 1)) for side in label.shape)
+            window = slice(top, top + self.crop), slice(left, left + self.crop)
+            cut.append((image[window], label[window]))
+        images, labels = zip(*cut, strict=True)
+        return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
+
+
+def where_the_time_goes(case: Case, *, steps: int = 3, listed: int = 25) -> str:
+    """The costliest operations of some steps, as a table."""
+    run, batch = Run(case), random_batch(case.crop, case.images)
+    on_gpu = run.setting.device.type == "cuda"
+    run.step(batch)
+    wait_for(run.setting.device)
+    began = time.perf_counter()
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as profiled:
+        for _ in range(steps):
+            run.step(batch)
+        wait_for(run.setting.device)
+        took = 1e6 * (time.perf_counter() - began)
+    costs = {
+        event.key: (event.self_device_time_total if on_gpu else event.self_cpu_time_total, event.count)
+        for event in profiled.key_averages()
+        if not on_gpu or event.device_type == DeviceType.CUDA  # kernels, not what started them
+    }
+    busy = sum(cost for cost, _ in costs.values())
+    lines = [
+        f"Where the time of a co-training step in {case.precision} goes; the device is busy {busy / took:.0%} of it.\n",
+        "| share | ms a step | times | what |",
+        "| ----- | --------- | ----- | ---- |",
+    ]
+    for name, (cost, count) in sorted(costs.items(), key=lambda item: -item[1][0])[:listed]:
+        shown = name.replace("|", " ")[:100]
+        lines.append(f"| {100 * cost / busy:.1f} % | {cost / 1000 / steps:.2f} | {count / steps:.0f} | `{shown}` |")
+    return "\n".join(lines) + "\n"
