@@ -82,6 +82,8 @@ def step_of(case: Case, setting: Setting, params: Params) -> tuple[Step, Sequenc
     trainer = CoTrainer(
         Branches(*(_compiled(branch, case) for branch in branches)), setting=setting, co_train=params.co_train, val=val
     )
+    for averaged in trainer.averaged.values():
+        _compiled(averaged.module, case)
     # Iteration 1, for pictures are drawn at 0.
     return lambda batch: trainer.step(1, batch, LEARNING_RATE, Path("nowhere")), trainer.learners
 

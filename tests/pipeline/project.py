@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parents[2]
 STAGES = ("prepare_data", "make_split", "warm_up_source", "warm_up_target", "co_train", "evaluate", "report")
 SCHEDULE = {"iterations": 2, "schedule_iterations": 2, "validate_every": 2, "crop": [32, 32]}
-SMALL = {
+SMALL: Mapping[str, Mapping[str, Any]] = {
     "data.world": {"source_images": 8, "train_images": 10, "val_images": 4},
     "split": {"size": 4},
     "warm_up.source": SCHEDULE,
