@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dstc.method.division import UNDIVIDED, Division
@@ -20,8 +19,9 @@ def class_sums(logits: Tensor, label: Tensor, *, counts_void: bool = False) -> t
     Deviation: the released code counts void as a class (6 to 9 % of the term); here only if asked to.
     """
     num_classes = logits.shape[1]
-    rows = torch.where(label == IGNORE, num_classes, label.long())
-    membership = F.one_hot(rows, num_classes + 1).to(logits.dtype).flatten(0, 2)  # (NHW, K+1)
+    rows = torch.where(label == IGNORE, num_classes, label).flatten()
+    # Not `one_hot`, whose int64 would be two times the logits' memory while a graph is alive.
+    membership = (rows[:, None] == torch.arange(num_classes + 1, device=rows.device)).to(logits.dtype)  # (NHW, K+1)
     sums = membership.T @ logits.permute(0, 2, 3, 1).flatten(0, 2)
     pixels = membership.sum(0)
     return (sums, pixels) if counts_void else (sums[:num_classes], pixels[:num_classes])
