@@ -37,15 +37,20 @@ def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
 def read_tensors(path: Path) -> Any:
     """Load a torch file without running any code in it. A flipped bit is found by the checksums in the file.
 
-    torch itself does not compare them, and would go on with other weights. Its format before 1.6 has none.
+    torch itself does not compare them, and would go on with other weights. Its format before 1.6 has none, nor have
+    safetensors files, which are told by their name.
     """
     try:
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 damaged = archive.testzip()
             if damaged:
                 raise ValueError(f"{damaged} does not match its checksum")
         return torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{path}: no such file of weights") from None
     except pickle.UnpicklingError:
@@ -56,6 +61,17 @@ def read_tensors(path: Path) -> Any:
     except Exception as error:  # torch raises many kinds for a broken file (of its old format above all)
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: cannot be read as weights ({reason}); is it truncated?") from None
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The form in which timm's weights are published; `safetensors` comes with timm."""
+    try:
+        from safetensors.torch import load_file
+    except ImportError:
+        raise UserError(
+            f"{path}: reading it takes safetensors, which is not installed: pip install safetensors"
+        ) from None
+    return load_file(path)
 
 
 def read_described(path: Path) -> tuple[dict[str, Any], Mapping[str, Tensor]]:

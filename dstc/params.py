@@ -18,7 +18,7 @@ from pydantic import ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import CollectionNode, MappingNode
 
-from dstc.backbones import BACKBONES, IMAGENET, Backbone
+from dstc.backbones import BACKBONES, IMAGENET, Backbone, lacking
 from dstc.errors import UserError, nearest
 from dstc.sections import CoTrain, Data, Evaluate, Model, Optim, Own, Paths, Runtime, Section, Seed, Split, WarmUps
 from dstc.taxonomy import KNOWN_CLASSES
@@ -88,7 +88,8 @@ def _model_problems(params: Params) -> list[str]:
             f"model.backbone: must be one of {', '.join(BACKBONES)}, not '{model.backbone}'"
             f"{nearest(model.backbone, BACKBONES)}"
         ]
-    return [*_imagenet_problems(model, backbone), *_crop_problems(params)]
+    complaint = lacking(model.backbone, backbone)
+    return [*([complaint] if complaint else []), *_imagenet_problems(model, backbone), *_crop_problems(params)]
 
 
 def _imagenet_problems(model: Model, backbone: Backbone) -> list[str]:
@@ -96,12 +97,14 @@ def _imagenet_problems(model: Model, backbone: Backbone) -> list[str]:
     name = f"model.initial_weights '{model.initial_weights}'"
     if model.initial_weights not in IMAGENET:
         return []
-    if not backbone.on_imagenet:
-        return [f"{name}: there are none for '{model.backbone}'; use 'none' or a file"]
+    if model.initial_weights not in backbone.weights_by_name:
+        others = ", ".join(f"'{other}'" for other in (*backbone.weights_by_name, "none"))
+        return [f"{name}: there are none for '{model.backbone}'; use {others} or a file"]
+    whose = "timm's" if backbone.timm_weights else "torchvision's"
     if model.normalization != "imagenet_rgb":
-        return [f"{name} are torchvision's, made for model.normalization 'imagenet_rgb', not '{model.normalization}'"]
+        return [f"{name} are {whose}, made for model.normalization 'imagenet_rgb', not '{model.normalization}'"]
     if backbone.bottlenecks and model.stride_on != "second_conv":
-        return [f"{name} are torchvision's, made for model.stride_on 'second_conv', not '{model.stride_on}'"]
+        return [f"{name} are {whose}, made for model.stride_on 'second_conv', not '{model.stride_on}'"]
     return []
 
 

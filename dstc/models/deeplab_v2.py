@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dstc.backbones import BACKBONES
+from dstc.backbones import BACKBONES, lacking
+from dstc.errors import UserError
 from dstc.models.batch_norm import batch_norms
 from dstc.runtime import autocast
 
@@ -21,6 +22,7 @@ class DeepLabV2(nn.Module):
 
     `batch_norm_affine` "frozen" keeps BatchNorm's scale and shift as they were loaded (as the released code does);
     `batch_norm_statistics` "running" normalizes with the running statistics in training as well, and leaves them alone.
+    Both mean nothing to a network of LayerNorms (convnext_tiny, pvt_v2_b2), which has no such statistics.
     `precision` "bf16" runs the convolutions in bfloat16 (autocast); logits and losses are float32 either way.
     """
 
@@ -104,6 +106,8 @@ def upsample_logits(logits: Tensor, output_stride: int) -> Tensor:
 def build_backbone(name: str, *, stride_on: str, output_stride: int) -> nn.Module:
     """The backbone of an entry of dstc/backbones.py, with random weights."""
     entry = BACKBONES[name]
+    if complaint := lacking(name, entry):
+        raise UserError(complaint)
     module, build = entry.build.split(":")
     form: dict[str, Any] = {"output_stride": output_stride}
     if entry.bottlenecks:

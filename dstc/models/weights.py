@@ -1,4 +1,4 @@
-"""Weights from files or from torchvision: what kind they are, and the form of network and preprocessing they are made for.
+"""Weights from files, torchvision or timm: of what kind, and for which form of network and preprocessing they are made.
 
 Some of these load into a network of another form without an error and are wrong there, so that is refused here:
 
@@ -7,10 +7,13 @@ Some of these load into a network of another form without an error and are wrong
 | DeepLab init file (Caffe) | keys begin with `Scale.` | first_conv | caffe_bgr | any |
 | ResNet of torchvision | `conv1.weight` at the top | second_conv | imagenet_rgb | any |
 | MobileNetV2 features of torchvision | keys begin with `features.` | - | imagenet_rgb | any |
+| network of timm | a first layer that timm alone calls so | - | imagenet_rgb | any |
 | checkpoint of the released code | keys begin with `segnet.` | first_conv | caffe_bgr | 8 |
 | checkpoint of this project | its format field | as it says | as it says | as it says |
 
-The first three fill a backbone; checkpoints fill a network with its classifier.
+Those of a network fill a backbone; checkpoints fill a network with its classifier. A file of timm does not say what
+normalization it was made for: it is taken to be the usual one, and it is a few of timm's that have another
+(`timm.get_pretrained_cfg(name).mean` tells); of those that are fetched by name it is compared.
 """
 
 from __future__ import annotations
@@ -34,14 +37,21 @@ FORM = ("backbone", "stride_on", "output_stride", "normalization")
 Form = Mapping[str, Any]
 """Values of some of them, or of all."""
 
-_OTHER_CLASSIFIERS = ("fc.", "classifier.", "layer5.", "layer6.")  # of the tasks that backbones were trained for
+_OTHER_CLASSIFIERS = (
+    "fc.",
+    "classifier.",
+    "layer5.",
+    "layer6.",
+    "head.",
+)  # of the tasks that backbones were trained for
+_FIRST_OF_TIMM = ("stem.0.weight", "conv1.0.weight", "patch_embed.proj.weight")  # ConvNeXt, ResNet-D, PVTv2
 
 
 @dataclass(frozen=True)
 class Weights:
     """Weights under this project's names: of a whole network whose outputs are `classes`, or of a backbone alone."""
 
-    origin: str  # the file, or torchvision's name
+    origin: str  # the file, or the parameter that named them
     kind: str
     made_for: Form
     state: Mapping[str, Tensor]
@@ -61,10 +71,12 @@ class Weights:
 
 
 def initial_weights(name: str, backbone: str) -> Weights | None:
-    """What model.initial_weights names: torchvision's weights, a file, or, by "none", nothing."""
+    """What model.initial_weights names: a library's weights, a file, or, by "none", nothing."""
     if name == "none":
         return None
-    return _from_torchvision(backbone, name) if name in IMAGENET else read_weights(Path(name))
+    if name not in IMAGENET:
+        return read_weights(Path(name))
+    return _from_timm(backbone, name) if BACKBONES[backbone].timm_weights else _from_torchvision(backbone, name)
 
 
 def read_checkpoint(path: Path) -> Weights:
@@ -119,7 +131,7 @@ def _from_released_name(key: str) -> str:
 
 
 def _of_a_backbone(origin: str, content: Mapping[str, Tensor]) -> Weights:
-    kind, made_for, prefix = "a state dict of no known kind", {}, ""
+    kind, made_for, prefix, within = "a state dict of no known kind", {}, "", ""
     if any(key.startswith("Scale.") for key in content):
         kind, prefix = "the DeepLab init file (Caffe form)", "Scale."
         made_for = {"stride_on": "first_conv", "normalization": "caffe_bgr"}
@@ -128,8 +140,10 @@ def _of_a_backbone(origin: str, content: Mapping[str, Tensor]) -> Weights:
     elif "conv1.weight" in content:
         kind = "a ResNet of torchvision"
         made_for = {"stride_on": "second_conv", "normalization": "imagenet_rgb"}
+    elif any(key in content for key in _FIRST_OF_TIMM):
+        kind, within, made_for = "a network of timm", "pyramid.model.", {"normalization": "imagenet_rgb"}
     names = {key.removeprefix(prefix): value for key, value in content.items()}
-    state = {key: value for key, value in names.items() if not key.startswith(_OTHER_CLASSIFIERS)}
+    state = {within + key: value for key, value in names.items() if not key.startswith(_OTHER_CLASSIFIERS)}
     return Weights(origin, kind, made_for, state)
 
 
@@ -144,3 +158,25 @@ def _from_torchvision(backbone: str, name: str) -> Weights:
             f"model.initial_weights '{name}': torchvision's weights for {backbone} could not be fetched ({error}); "
             "fetch the file elsewhere and give its path"
         ) from None
+
+
+def _from_timm(backbone: str, name: str) -> Weights:
+    import timm
+    from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+    published = BACKBONES[backbone].timm_weights
+    try:
+        network = timm.create_model(published, pretrained=True)
+    except Exception as error:  # of the file's own host or of the model hub, whose client raises many kinds
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"model.initial_weights '{name}': timm's weights {published} could not be fetched ({reason}); "
+            f"fetch model.safetensors of timm/{published} elsewhere and give its path"
+        ) from None
+    made_for = network.pretrained_cfg["mean"], network.pretrained_cfg["std"]
+    if made_for != (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD):
+        raise UserError(
+            f"model.initial_weights '{name}': timm's weights {published} were made for the mean {made_for[0]} and the "
+            f"deviation {made_for[1]}, which model.normalization 'imagenet_rgb' is not"
+        )
+    return _of_a_backbone(f"model.initial_weights '{name}'", network.state_dict())

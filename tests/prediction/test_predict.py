@@ -24,9 +24,9 @@ NAMES, COLORS = (
 )
 
 
-def write_network(path: Path, seed: int = 0, **changes: object) -> Path:
+def write_network(path: Path, seed: int = 0, backbone: str = "narrow_resnet", **changes: object) -> Path:
     """A checkpoint of five classes, as `Setting.save` would write it."""
-    network = small_network(seed)
+    network = small_network(seed, backbone=backbone)
     with torch.no_grad():  # random classifiers would see the same class everywhere
         for conv in network.classifier:
             conv.weight.mul_(30)
@@ -36,7 +36,7 @@ def write_network(path: Path, seed: int = 0, **changes: object) -> Path:
         "colors": COLORS,
         "normalization": {"bgr": n.bgr, "scale": n.scale, "mean": list(n.mean), "std": list(n.std)},
         "model": {
-            "backbone": "narrow_resnet",
+            "backbone": backbone,
             "stride_on": "first_conv",
             "normalization": "imagenet_rgb",
             "batch_norm_affine": "trained",
