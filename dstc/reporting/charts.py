@@ -15,7 +15,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 INK = "#010203"  # drawn in this color, shown in the page's text color
 SOURCE, TARGET = "#d97706", "#2f86d6"  # as are those of PALETTE, legible on white and on near-black
@@ -63,7 +63,9 @@ def line_chart(name: str, description: str, lines: Sequence[Line], *, x_label: s
             axes.plot(line.x, line.y, style, color=line.color, marker=marker, ms=4, lw=1.6, label=line.label)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(bottom=0, top=1.04 * axes.get_ylim()[1])  # a mark at the top is drawn whole
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))  # half an iteration there is none
 
     return _svg(name, description, draw, height=3.1)
 
@@ -92,6 +94,7 @@ def dot_chart(
         axes.set_xlabel(x_label)
         if log and any(value for dots in series for value in dots.values):  # else there is nothing to scale by
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # powers of ten alone may be one mark, or none
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
         else:
