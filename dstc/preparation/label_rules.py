@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,8 @@ from dstc.errors import UserError
 from dstc.taxonomy import IGNORE, KNOWN_CLASSES, LABEL_IDS, Classes, train_ids
 
 Value = int | str  # an id, or a color as "#rrggbb"
+Color = tuple[int, int, int]  # RGB, 0..255
+ALIKE = 120  # colors whose channels differ by less, all together, are hard to tell apart in a picture
 GOLDEN_RATIO = 0.618033988749895
 
 
@@ -33,7 +36,7 @@ def task_classes(classes: str, own_names: Sequence[str], own_colors: Mapping[str
             "\n".join(f"data.own.colors.{name}: must be '#rrggbb', not '{color}'" for name, color in bad.items())
         )
     given = {name: _rgb(color) for name, color in own_colors.items()}
-    fresh = (color for color in distinct_colors() if color not in given.values())
+    fresh = iter(_colors_beside(set(given.values()), len(own_names)))
     return Classes(tuple(own_names), tuple(given[name] if name in given else next(fresh) for name in own_names))
 
 
@@ -69,7 +72,7 @@ def _value_faults(values: Sequence[Value]) -> Iterator[str]:
             yield f"{where} name {value} {count} times; it can mean one thing only"
 
 
-def distinct_colors() -> Iterator[tuple[int, int, int]]:
+def distinct_colors() -> Iterator[Color]:
     """An endless row of RGB colors (0..255) that differ well from their neighbours in the row; none is black (void)."""
     step = 0
     while True:
@@ -79,9 +82,20 @@ def distinct_colors() -> Iterator[tuple[int, int, int]]:
         step += 1
 
 
+def _colors_beside(taken: set[Color], count: int) -> list[Color]:
+    """So many distinct colors beside the taken ones, those that look like one of these last."""
+    others = (color for color in distinct_colors() if color not in taken)
+    first = list(itertools.islice(others, 2 * count))
+    return sorted(first, key=lambda color: any(_difference(color, other) < ALIKE for other in taken))
+
+
+def _difference(one: Color, other: Color) -> int:
+    return sum(abs(a - b) for a, b in zip(one, other, strict=True))
+
+
 def _is_color(value: str) -> bool:
     return re.fullmatch("#[0-9a-fA-F]{6}", value) is not None
 
 
-def _rgb(color: str) -> tuple[int, int, int]:
+def _rgb(color: str) -> Color:
     return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)

@@ -40,6 +40,14 @@ def test_own_labels_that_contradict_themselves_are_refused(
         label_rules("folders", OWN, labels, ignored)
 
 
+def test_a_generated_color_looks_like_none_that_is_given() -> None:
+    first = next(distinct_colors())
+    given = "#{:02x}{:02x}{:02x}".format(*(max(0, value - 20) for value in first))
+    classes = task_classes("own", ["sky", "tree", "house"], {"house": given})
+    for color in classes.colors[:2]:
+        assert sum(abs(a - b) for a, b in zip(color, classes.colors[2], strict=True)) >= 120
+
+
 def test_own_classes_keep_given_colors_and_get_distinct_others() -> None:
     names = [f"class {i}" for i in range(254)]
     first = next(distinct_colors())
