@@ -1,6 +1,7 @@
 """The main comparison on the embedded world: co-training against warm-ups, joint training and all target labels.
 
     python -m experiments.compare run        every world and seed, two jobs at a time; rows go to results/compare.csv
+    python -m experiments.compare run 103 3  world 103 with seed 3 alone
     python -m experiments.compare table      the table of README
 
 Settings were chosen on world 0 with seed 0. The table is of worlds 101 to 105 with seeds 1 to 5, not looked at before.
@@ -132,5 +133,7 @@ def table() -> str:
 if __name__ == "__main__":
     if sys.argv[1:] == ["table"]:
         print(table())
+    elif sys.argv[1:2] != ["run"] or len(sys.argv) not in (2, 4):
+        print(__doc__)  # above all where --help is asked for: a run takes hours
     else:
         in_pairs(jobs(PAIRS if sys.argv[1:] == ["run"] else tuple((int(w), int(s)) for w, s in [sys.argv[2:4]])))

@@ -100,7 +100,9 @@ def compared(groups: Mapping[str, Settings], base: str, seeds: Sequence[int], gp
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m experiments.questions", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("question", choices=["labels", "parts", "versus"])
     parser.add_argument("--sizes", type=_numbers, default=[], help="values of split.size, separated by commas")
     parser.add_argument("--seeds", type=_numbers, default=[0, 1, 2], help="separated by commas; 0,1,2 if not given")

@@ -92,6 +92,8 @@ def table() -> str:
 if __name__ == "__main__":
     if sys.argv[1:] == ["table"]:
         print(table())
+    elif sys.argv[1:2] != ["run"] or set(sys.argv[2:]) - set(VARIANTS):
+        print(__doc__, *(f"    {name}" for name in VARIANTS), sep="\n")  # above all for --help: a run takes hours
     else:
         in_pairs(
             partial(variant, name, world, seed) for name in (sys.argv[2:] or VARIANTS) for world, seed in PAIRS[:3]
