@@ -79,8 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "python -m dstc.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("network", type=Path, help="a checkpoint, such as data/co_train/source_biased.pt")
-    parser.add_argument("--out", type=Path, help="the file to write (the checkpoint's name with .pt2, here)")
-    parser.add_argument("--size", type=size, metavar="WIDTHxHEIGHT", help="of the images (that of the training)")
+    parser.add_argument(
+        "--out", type=Path, help="the file to write (if not given: the checkpoint's name with .pt2, in this folder)"
+    )
+    parser.add_argument(
+        "--size",
+        type=size,
+        metavar="WIDTHxHEIGHT",
+        help="of the images that the program will take (if not given: that of the training)",
+    )
     options = parser.parse_args(arguments)
     with reported():
         trained = load_trained(options.network, torch.device("cpu"))

@@ -164,10 +164,14 @@ def load_yaml(text: str, where: str) -> Any:
     except RecursionError:
         raise UserError(f"{where}: is nested too deeply") from None
     except Exception as error:  # ruamel raises many kinds (of `!!bool x` a KeyError); each means the same to a user
-        raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{where}: not valid YAML: {_one_line(error)}") from None
     if size > LARGEST:
         raise UserError(f"{where}: its aliases (*name) make it hold more than {LARGEST:,} values, or itself")
     return value
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).replace('in "<unicode string>", ', "").split())  # ruamel was given no file's name
 
 
 def _size_of(node: Any, known: dict[Any, float]) -> float:

@@ -39,9 +39,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("images", nargs="*", help="files, folders (with all below) or quoted patterns")
     parser.add_argument("--average-with", type=Path, action="append", default=[], metavar="NETWORK",
                         help="another checkpoint; the class probabilities are averaged (may be repeated)")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder of the results (%(default)s)")
     parser.add_argument(
-        "--write", type=kinds, default=list(KINDS), metavar=",".join(KINDS), help="only these kinds of results"
+        "--out", type=Path, default=Path("predictions"), help="folder of the results (if not given: %(default)s)"
+    )
+    parser.add_argument(
+        "--write",
+        type=kinds,
+        default=list(KINDS),
+        metavar=",".join(KINDS),
+        help="only these kinds of results, separated by commas",
     )
     parser.add_argument("--flip", action="store_true", help="average over the mirror image as well")
     parser.add_argument("--scales", type=scales, default=(1.0,), metavar="0.75,1,1.25",
@@ -53,7 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     seen.add_argument("--size", type=size, metavar="WIDTHxHEIGHT", help="the network sees every image at this size, instead "
                       "of with as many pixels as those that it was trained on")  # fmt: skip
     seen.add_argument("--own-size", action="store_true", help="the network sees every image as large as it is")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (%(default)s)")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="auto (a GPU if there is one), cpu, cuda, cuda:1, ... (if not given: %(default)s)",
+    )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
     return parser
 

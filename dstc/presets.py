@@ -220,9 +220,15 @@ def _override_string(text: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m dstc.presets", description="Merge a preset into params.yaml.")
-    parser.add_argument("name", nargs="?", help="a preset; without one, the presets are listed")
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="parameters to set beside it")
+    parser = argparse.ArgumentParser(
+        "python -m dstc.presets",
+        description=str(__doc__).partition("\nA preset is")[0].strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", nargs="?", help="a file of presets/, without .yaml; without a name, they are listed")
+    parser.add_argument(
+        "settings", nargs="*", metavar="key=value", help="parameters to set beside it, such as split.size=200"
+    )
     parser.add_argument("--flags", action="store_true", help="print -S flags for `dvc exp run`; change nothing")
     parser.add_argument("--list", action="store_true", help="list the presets")
     options = parser.parse_intermixed_args(arguments)

@@ -24,9 +24,11 @@ class _Lines:
 
 
 def progress(*, total: int, desc: str, unit: str, initial: int = 0, shown: bool = True) -> tqdm[Any]:
-    """A bar for `total` units of work, to be used as a context with `.update(n)`; one that shows nothing if not `shown`."""
+    """A bar for `total` units of work (`unit` in the singular), to be used as a context with `.update(n)`; one that shows
+    nothing if not `shown`."""
     if not shown:
         return tqdm(total=total, disable=True)
+    unit = f" {unit}s"  # tqdm sets it right behind a number
     if sys.stderr.isatty():
         return tqdm(total=total, desc=desc, unit=unit, initial=initial, mininterval=0.5, dynamic_ncols=True)
     return tqdm(
@@ -37,5 +39,5 @@ def progress(*, total: int, desc: str, unit: str, initial: int = 0, shown: bool 
         mininterval=30,
         maxinterval=60,
         file=_Lines(sys.stderr),
-        bar_format="{desc}: {n_fmt} of {total_fmt} {unit} in {elapsed}, {rate_fmt}, {remaining} left{postfix}",
+        bar_format="{desc}: {n_fmt} of {total_fmt}{unit} in {elapsed}, {rate_fmt}, {remaining} left{postfix}",
     )

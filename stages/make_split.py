@@ -46,7 +46,9 @@ def _refuse_other_size(split: Split, named: int) -> None:
 
 
 def main() -> None:
-    argparse.ArgumentParser("python -m stages.make_split", description=__doc__).parse_args()
+    argparse.ArgumentParser(
+        "python -m stages.make_split", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     with reported(), measured("make_split", MADE_BY["make_split"]):
         make_split(read_params().split)
 

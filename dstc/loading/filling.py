@@ -60,7 +60,8 @@ def _that_fit(cache: Cache, lacking: Sequence[DataFile], what: str) -> list[Data
 
 
 def _size(files: Iterable[DataFile]) -> str:
-    return f"{sum(map(taken_by, files)) / GIGABYTE:.2f} GB"
+    gigabytes = sum(map(taken_by, files)) / GIGABYTE
+    return f"{gigabytes:.2f} GB" if gigabytes >= 0.1 else f"{1000 * gigabytes:.1f} MB"
 
 
 def _decode(cache: Cache, files: Sequence[DataFile], what: str, workers: int) -> None:

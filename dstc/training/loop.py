@@ -57,7 +57,10 @@ def train(
     row_every, first, source = max(1, iterations // 100), state.iteration, batches(state.iteration)
     began, waited, saved_at = time.perf_counter(), 0.0, time.monotonic()  # whatever `batches` had to prepare is done
     shown = processes.is_first()
-    with progress(total=iterations, desc=name, unit="it", initial=first, shown=shown) as bar, watched() as interruption:
+    with (
+        progress(total=iterations, desc=name, unit="iteration", initial=first, shown=shown) as bar,
+        watched() as interruption,
+    ):
         while state.iteration < iterations:
             asked = time.perf_counter()
             batch = next(source)

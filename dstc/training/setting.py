@@ -83,6 +83,10 @@ class Setting:
 
     def trained_network(self, path: Path) -> DeepLabV2:
         """A network from a checkpoint; refused if it was trained for other classes or in another form."""
+        if not path.exists():
+            raise UserError(
+                f"{path}: not there yet; the stage that makes it comes first (`dvc repro` runs what is needed)"
+            )
         return self.network_with(read_checkpoint(path))
 
     def network_with(self, weights: Weights) -> DeepLabV2:

@@ -55,7 +55,7 @@ def first_state(change: Callable[[torch.Tensor], Any]) -> Callable[[dict[str, An
 
 
 TABLE: dict[str, tuple[Callable[[], Any], str]] = {
-    "missing": (NETWORK.unlink, "no such file of weights"),
+    "missing": (NETWORK.unlink, "not there yet; the stage that makes it comes first"),
     "empty": (bytes_of(lambda _: b""), "cannot be read as weights"),
     "half of it": (bytes_of(lambda whole: whole[: len(whole) // 2]), "cannot be read as weights"),
     "its last byte gone": (bytes_of(lambda whole: whole[:-1]), "cannot be read as weights"),

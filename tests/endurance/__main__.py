@@ -218,7 +218,9 @@ def two_starts(arena: Arena, stage: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.endurance", description=__doc__)
+    parser = argparse.ArgumentParser(
+        "python -m tests.endurance", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=42, help="how many kills at least")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first-trial", type=int, default=0, help="where to go on")

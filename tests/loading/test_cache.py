@@ -423,7 +423,7 @@ def test_it_says_beforehand_how_many_bytes_it_will_take_and_where(
     index = small_domain(tmp_path, 2, size=(1000, 500))
     fill(cache, files_of(index, tmp_path), what="source", workers=0)
     first_line = capsys.readouterr().out.splitlines()[0]
-    assert first_line == f"cache: source: 4 files, 0.00 GB, decoded once into {cache.folder}"
+    assert first_line == f"cache: source: 4 files, 4.0 MB, decoded once into {cache.folder}"
     assert held_bytes(cache) == sum(map(taken_by, files_of(index, tmp_path)))
     assert held_bytes(cache) == 500 * (1000 + 1001) * 4 + 4 * 64
 
