@@ -106,7 +106,7 @@ def plain_state(content: Any, path: Path) -> Mapping[str, Tensor]:
 
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], complaint: str) -> None:
     """load_state_dict whose error is `complaint` with the first keys that differ, the shapes that do not fit, or the
-    weights that hold NaN or infinity."""
+    weights that are no plain floating-point numbers, or hold NaN or infinity."""
     own = network.state_dict()
     missing, foreign = [k for k in own if k not in state], [k for k in state if k not in own]
     shapes = [
@@ -121,7 +121,18 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], complaint: st
             f"{len(shapes)} shapes differ ({shapes[0]})" if shapes else "",
         ]
         raise UserError(f"{complaint}: " + "; ".join(part for part in parts if part))
+    odd = [key for key in own if not _is_plain(state[key], own[key])]
+    if odd:
+        what = state[odd[0]]
+        kind = f"{what.dtype}, {what.layout}, on {what.device}"
+        raise UserError(f"{complaint}: {len(odd)} weights are of another kind ({odd[0]} is {kind})")
     broken = [key for key in own if not state[key].isfinite().all()]
     if broken:
         raise UserError(f"{complaint}: {len(broken)} weights hold NaN or infinity (such as {broken[0]}); train it anew")
     network.load_state_dict(dict(state))
+
+
+def _is_plain(tensor: Tensor, own: Tensor) -> bool:
+    """Whether torch would copy it to the network's own without a loss that it does not tell, such as an imaginary part."""
+    kind = tensor.is_floating_point() == own.is_floating_point() and not tensor.is_complex()
+    return kind and tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_meta

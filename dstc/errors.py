@@ -42,6 +42,10 @@ def reported() -> Iterator[None]:
         _end(f"{error.filename or 'writing'}: {error.strerror}{kept}")
     except MemoryError as error:
         _end(f"not enough memory ({error}); lower batch, crop or data.*.resize" if str(error) else "not enough memory")
+    except RuntimeError as error:  # torch's own kinds: of a GPU's memory, and of the CPU's
+        if type(error).__name__ != "OutOfMemoryError" and "can't allocate memory" not in str(error):
+            raise
+        _end("not enough memory for what the network computes; lower batch, crop or size")
     except KeyboardInterrupt:
         print("stopped by SIGINT", file=sys.stderr)
         raise SystemExit(128 + signal.SIGINT) from None

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from dstc.errors import UserError
 from dstc.files import write_text
@@ -93,6 +94,14 @@ class DomainIndex:
             raise UserError(f"'{unknown[0]}' is no image of index {self.domain}; run `dvc repro make_split`")
         return replace(self, entries=tuple(by_name[name] for name in names))
 
+    def labeled(self, names: Iterable[str]) -> DomainIndex:
+        """This index cut down to the named images, each of which has a label."""
+        index = self.named(names)
+        bare = [entry.name for entry in index.entries if entry.label is None]
+        if bare:
+            raise UserError(f"'{bare[0]}' of data/split/labeled.txt has no label; run `dvc repro -f make_split`")
+        return index
+
     def without_labels(self) -> DomainIndex:
         """This index as if no image had a label file."""
         bare = (replace(entry, label=None, label_digest=None, pixels=None) for entry in self.entries)
@@ -113,13 +122,18 @@ def _compact(entry: Entry) -> dict[str, object]:
     }
 
 
+def _entry(row: dict[str, Any]) -> Entry:
+    entry = Entry(**{**row, "pixels": tuple(row["pixels"]) if "pixels" in row else None})
+    if not (entry.width > 0 and entry.height > 0):
+        raise ValueError(f"{entry.image} is {entry.width}x{entry.height}")
+    return entry
+
+
 def load_index(path: Path) -> DomainIndex:
     """Read an index that `save_index` wrote."""
     try:
         raw = json.loads(path.read_text())
-        entries = tuple(
-            Entry(**{**row, "pixels": tuple(row["pixels"]) if "pixels" in row else None}) for row in raw.pop("entries")
-        )
+        entries = tuple(map(_entry, raw.pop("entries")))
         return DomainIndex(
             domain=raw["domain"],
             class_names=tuple(raw["class_names"]),
@@ -146,7 +160,7 @@ def root_folders(main: str, embedded: str, extra: Sequence[str] = ()) -> tuple[P
 def read_split(folder: Path) -> tuple[list[str], list[str]]:
     """The names (`Entry.name`) of the labeled and of the unlabeled target images that make_split wrote."""
     try:
-        labeled, unlabeled = ((folder / part).read_text().splitlines() for part in SPLIT_FILES)
+        labeled, unlabeled = ((folder / part).read_text(encoding="utf-8").splitlines() for part in SPLIT_FILES)
     except FileNotFoundError as error:
         raise UserError(f"{error.filename}: no such file; run `dvc repro make_split` first") from None
     except UnicodeDecodeError:

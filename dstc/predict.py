@@ -24,7 +24,7 @@ from dstc.evaluation.inference import Views
 from dstc.files import require_writable
 from dstc.image_files import decode_image
 from dstc.prediction.found_images import find_images
-from dstc.prediction.options import kinds, scales, size
+from dstc.prediction.options import kinds, scales, size, threads
 from dstc.prediction.results import KINDS, kinds_for, write_about, write_results
 from dstc.prediction.trained import Size, Trained, load_trained, predict_image, refuse_unlike, size_seen
 from dstc.progress import progress
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="auto (a GPU if there is one), cpu, cuda, cuda:1, ... (if not given: %(default)s)",
     )
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves torch's choice")
+    parser.add_argument("--threads", type=threads, default=0, help="CPU threads; 0 leaves torch's choice")
     return parser
 
 

@@ -24,6 +24,8 @@ MOST_PROCESSES = 4096
 
 Text = Annotated[str, AfterValidator(_one_line)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
+Images = Annotated[int, Field(ge=1, le=10_000)]  # in a batch
+Threads = Annotated[int, Field(ge=0, le=1024)]  # torch dies of millions
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Rate = Annotated[float, Field(gt=0, le=10)]
 WidthHeight = Annotated[list[Count], Field(min_length=2, max_length=2)]
@@ -125,7 +127,7 @@ class Training(Section):
 
 
 class WarmUp(Training):
-    batch: Count
+    batch: Images
 
 
 class WarmUps(Section):
@@ -134,9 +136,9 @@ class WarmUps(Section):
 
 
 class Batch(Section):
-    source: Count
-    labeled_target: Count
-    unlabeled_target: Count
+    source: Images
+    labeled_target: Images
+    unlabeled_target: Images
 
 
 class CoTrain(Training):
@@ -200,10 +202,10 @@ class Runtime(Section):
     workers: Annotated[int, Field(ge=0, le=256)]
     save_iterations: Count
     save_minutes: Annotated[float, Field(gt=0)]
-    threads: Annotated[int, Field(ge=0, le=1024)]
+    threads: Threads
     checkpointing: bool
     cache: str
-    cache_gigabytes: Annotated[float, Field(gt=0)]
+    cache_gigabytes: Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
     @model_validator(mode="after")
     def _cache_has_one_place(self) -> Self:

@@ -86,4 +86,7 @@ def scores(wanted: Iterable[Settings], *, protocol: str = "half") -> pd.DataFram
 
 
 def _output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"`{' '.join(command)}` fails: {done.stderr.strip()}")
+    return done.stdout

@@ -46,7 +46,7 @@ def co_train(params: Params) -> None:
     batch, crop, source_roots = settings.batch, settings.crop, root_folders(params.paths.source, "gta5")
     streams = {
         "source": Stream(source, source_roots, batch.source, crop, cache),
-        "labeled_target": Stream(target.named(labeled), target_roots, batch.labeled_target, crop, cache),
+        "labeled_target": Stream(target.labeled(labeled), target_roots, batch.labeled_target, crop, cache),
     }
     if unlabeled:
         images = target.named(unlabeled).without_labels()

@@ -147,7 +147,11 @@ def copy_curves() -> None:
     """data/co_train/losses.csv to metrics/losses_co_train.csv and so on: git keeps them, DVC's cache the originals."""
     for folder in (WARM_UP_SOURCE, WARM_UP_TARGET, CO_TRAIN):
         for curve in CURVES:
-            write_text(METRICS / f"{curve}_{folder.name}.csv", (folder / f"{curve}.csv").read_text())
+            path = folder / f"{curve}.csv"
+            try:
+                write_text(METRICS / f"{curve}_{folder.name}.csv", path.read_text(encoding="utf-8"))
+            except UnicodeDecodeError:
+                raise UserError(f"{path}: is no curve; run `dvc repro -f {folder.name}`") from None
 
 
 def main() -> None:

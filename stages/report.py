@@ -9,20 +9,17 @@ Without these records the same results give the same bytes.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-
-import pandas as pd
 
 from dstc.costs import recorded
-from dstc.errors import UserError, reported
+from dstc.errors import reported
 from dstc.files import write_text
 from dstc.index import load_index, read_split
 from dstc.params import read_params
 from dstc.reporting.page import page
+from dstc.reporting.reading import mapping, pictures_in, table
 from dstc.reporting.results import Results
 from stages.places import (
     CO_TRAIN,
@@ -46,36 +43,24 @@ def report() -> None:
     source, target_train, target_val = map(load_index, (INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL))
     labeled, unlabeled = read_split(SPLIT)
     results = Results(
-        scores=json.loads(_text(METRICS / "scores.json")),
-        chosen_on_val=bool(json.loads(_text(METRICS / "summary.json"))["chosen_on_val"]),
-        confusion=_table(METRICS / "confusion.csv"),
-        losses={folder.name: _table(folder / "losses.csv") for folder in TRAININGS},
-        validation={folder.name: _table(folder / "validation.csv") for folder in TRAININGS},
+        scores=mapping(METRICS / "scores.json"),
+        chosen_on_val=bool(mapping(METRICS / "summary.json", "chosen_on_val")["chosen_on_val"]),
+        confusion=table(METRICS / "confusion.csv", "actual", "predicted", "rate"),
+        losses={folder.name: table(folder / "losses.csv", "iteration") for folder in TRAININGS},
+        validation={folder.name: table(folder / "validation.csv", "iteration") for folder in TRAININGS},
         source=source,
         target_train=target_train,
         target_val=target_val,
         labeled=labeled,
         unlabeled=unlabeled,
-        pictures=sorted((METRICS / "pictures").glob("*.png")),
-        mixing=sorted((CO_TRAIN / "mixing").glob("*.png")),
+        pictures=pictures_in(METRICS / "pictures"),
+        mixing=pictures_in(CO_TRAIN / "mixing"),
         params=params.model_dump(exclude={"paths", "runtime"}),
         versions=_versions(),
         costs={stage: recorded(stage, made) for stage, made in MADE_BY.items()},
     )
     write_text(REPORT, page(results))
     print(f"{REPORT}: {REPORT.stat().st_size / 1e6:.1f} MB; open it in a browser")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run `dvc repro evaluate` first") from None
-
-
-def _table(path: Path) -> pd.DataFrame:
-    _text(path)
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])  # a class may be called "NA"
 
 
 def _versions() -> dict[str, str]:

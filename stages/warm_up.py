@@ -50,7 +50,7 @@ def warm_up(domain: str, params: Params) -> None:
     else:
         labeled, _ = read_split(SPLIT)
         index, roots, schedule, folder = (
-            load_index(INDEX_TARGET_TRAIN).named(labeled),
+            load_index(INDEX_TARGET_TRAIN).labeled(labeled),
             target_roots,
             params.warm_up.target,
             WARM_UP_TARGET,

@@ -1,3 +1,5 @@
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,15 @@ def test_known_classes_come_back_with_their_subsets_and_own_ones_as_they_are() -
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"entries": [{"picture": "a"}]}', "\xff"])
 def test_a_file_that_is_no_index_names_the_stage_to_run(tmp_path: Path, text: str) -> None:
     (tmp_path / "index.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=r"not an index of this version .*dvc repro -f prepare_data"):
+        load_index(tmp_path / "index.json")
+
+
+@pytest.mark.parametrize("width", [0, -5, "5"])
+def test_an_image_of_no_size_is_none(tmp_path: Path, width: object) -> None:
+    save_index(index(), tmp_path / "index.json")
+    text = (tmp_path / "index.json").read_text()
+    (tmp_path / "index.json").write_text(re.sub(r'"width": \d+', f'"width": {json.dumps(width)}', text))
     with pytest.raises(UserError, match=r"not an index of this version .*dvc repro -f prepare_data"):
         load_index(tmp_path / "index.json")
 

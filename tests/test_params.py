@@ -45,6 +45,8 @@ def refusal(**sections: dict[str, Any]) -> str:
             "params.yaml: runtime.processes: must be auto or a number from 1 to 4096, not 0",
         ),
         ({"runtime": {"processes": "all"}}, "runtime.processes: must be auto or a number from 1 to 4096, not 'all'"),
+        ({"runtime": {"cache_gigabytes": float("inf")}}, "runtime.cache_gigabytes: must be a finite number, not inf"),
+        ({"warm_up": {"target.batch": 10**9}}, "warm_up.target.batch: must be less than or equal to 10000"),
         ({"optim": {"momentum": 1.0}}, "optim.momentum: must be less than 1, not 1.0"),
         (
             {"warm_up": {"source.schedule_iterations": 1}},

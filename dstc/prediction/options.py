@@ -1,4 +1,4 @@
-"""Sizes, scales and kinds of results as they are typed on a command line; of a ValueError argparse makes its message."""
+"""Sizes, scales and the like as they are typed on a command line; of a ValueError argparse makes its message."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from dstc.prediction.results import KINDS
 from dstc.prediction.trained import Size
-from dstc.sections import Scale, Window
+from dstc.sections import Scale, Threads, Window
 
 
 def scales(text: str) -> tuple[float, ...]:
@@ -20,6 +20,11 @@ def size(text: str) -> Size:
     """`1024x512` as (1024, 512)."""
     width, height = TypeAdapter(Window).validate_python([int(part) for part in text.split("x")])
     return width, height
+
+
+def threads(text: str) -> int:
+    """A number of CPU threads, 0 for torch's choice."""
+    return TypeAdapter(Threads).validate_python(int(text))
 
 
 def kinds(text: str) -> list[str]:

@@ -71,6 +71,7 @@ def index_domains(source: Domain, target_train: Domain, target_val: Domain, *, w
     with _mapping(workers) as mapping:
         checked = [_check_all(domain, files, mapping) for domain, files in zip(domains, listed, strict=True)]
     _raise([fault for results in checked for one in results for fault in one.faults])
+    _raise(list(_without_a_class(domains, checked)))
     indexes = tuple(_index(domain, results) for domain, results in zip(domains, checked, strict=True))
     _raise(_shared_names(*indexes[1:]))
     return Indexed(indexes, (*_notes(domains, checked), *_shared_contents(*indexes[1:])))
@@ -150,6 +151,14 @@ def _raise(faults: Sequence[str]) -> None:
         shown.append(f"... and {len(faults) - FAULTS_SHOWN} more")
     heading = [f"{len(faults)} faults in the data; nothing was written:"] if len(faults) > 1 else []
     raise UserError("\n".join(heading + shown))
+
+
+def _without_a_class(domains: Sequence[Domain], checked: Sequence[Sequence[Checked]]) -> Iterator[str]:
+    """A training on nothing but void would end with a loss of zero, and its scores would be undefined."""
+    for domain, results in zip(domains, checked, strict=True):
+        counts = [one.entry.pixels for one in results if one.entry is not None and one.entry.pixels]
+        if counts and not any(map(any, counts)):
+            yield f"{domain.parameter}: none of the {len(counts)} labels of {domain.name} holds a pixel of any class"
 
 
 def _shared_names(train: DomainIndex, val: DomainIndex) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,8 @@ from dstc.errors import UserError, nearest
 from dstc.index import SPLIT_FILES
 from dstc.preparation.layouts import IMAGE_ENDINGS, stays_inside
 from dstc.preparation.outputs import output_folder
+
+LONGEST_NAME = 4096  # of a path, in Linux
 
 
 def choose_labeled(names: Sequence[str], count: int, *, generator: np.random.Generator) -> tuple[list[str], list[str]]:
@@ -65,7 +68,8 @@ def _lines(folder: Path, file: str) -> Iterator[tuple[int, str]]:
 
 def _one_labeled(matches: list[str], text: str, finder: _Finder, unlabeled: set[str]) -> str:
     if not matches:
-        raise UserError(f"'{text}' is no target train image{finder.nearest(text)}")
+        shown = repr(text) if len(text) <= LONGEST_NAME else reprlib.repr(text)
+        raise UserError(f"{shown} is no target train image{finder.nearest(text[:LONGEST_NAME])}")
     if len(matches) > 1:
         raise UserError(f"'{text}' could mean {', '.join(matches[:3])}; write more of its path")
     if matches[0] in unlabeled:

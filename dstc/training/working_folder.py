@@ -133,11 +133,16 @@ class WorkingFolder:
         except UserError as error:
             print(f"{self.stage}: starts anew, for the saved state cannot be used: {error}", flush=True)
             return None
+        if not isinstance(state, dict) or state.pop("run", None) != self.path.name:
+            print(
+                f"{self.stage}: starts anew, for the saved state cannot be used: {path} is not of this run", flush=True
+            )
+            return None
         return state
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the saved state, whole or not at all."""
-        write_tensors(self.path / STATE, state)
+        write_tensors(self.path / STATE, {**state, "run": self.path.name})
 
     def finish(self, output: Path) -> None:
         """Note that the outputs are written; the folder stays until dvc.lock records them (see `remove_recorded`)."""
@@ -153,7 +158,10 @@ class WorkingFolder:
         if not others or (self.path / MANIFEST).exists():
             return ""
         latest = max(others, key=lambda path: path.stat().st_mtime).parent / MANIFEST
-        before = json.loads(latest.read_text()) if latest.exists() else {}
+        try:
+            before = dict(json.loads(latest.read_text()))
+        except (OSError, ValueError, TypeError):  # damaged: then it cannot be said
+            return ""
         keys = [key for key in {**before, **self.manifest} if before.get(key) != self.manifest.get(key)]
         return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 
@@ -165,7 +173,7 @@ def _release(handle: int) -> None:
 
 def remove_recorded(lock_file: Path = Path("dvc.lock")) -> None:
     """Remove the working folders of finished runs whose outputs dvc.lock records: they have done their duty."""
-    recorded = lock_file.read_text() if lock_file.exists() else ""
+    recorded = lock_file.read_text(errors="replace") if lock_file.exists() else ""
     for note in runs_folder().glob(f"*/{FINISHED}"):
         if note.read_text().strip() in recorded:
             shutil.rmtree(note.parent, ignore_errors=True)

@@ -88,6 +88,10 @@ TABLE: dict[str, tuple[Callable[[], Any], str]] = {
         "does not fit model.backbone 'narrow_resnet': 1 keys are missing (such as ",
     ),
     "a weight of another shape": (content_of(first_state(lambda tensor: tensor[:1])), "1 shapes differ ("),
+    "whole numbers for weights": (content_of(first_state(lambda tensor: tensor.to(torch.int8))), "is torch.int8"),
+    "complex weights": (content_of(first_state(lambda tensor: tensor.to(torch.complex64))), "is torch.complex64"),
+    "sparse weights": (content_of(first_state(torch.Tensor.to_sparse)), "torch.sparse_coo, on cpu)"),
+    "weights without content": (content_of(first_state(lambda tensor: tensor.to("meta"))), "on meta)"),
     "other classes": (
         content_of(lambda content: content["description"]["classes"].reverse()),
         "was trained for the classes ['bicycle', 'motorcycle'",
@@ -136,6 +140,33 @@ def test_a_bit_flipped_anywhere_is_found_or_changes_nothing(project: Path) -> No
             assert after["description"] == before["description"]
             assert all(torch.equal(value, before["state"][key]) for key, value in after["state"].items())
     assert found > SAMPLE * 0.8  # the others fell on padding
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"iteration": 2, "run": "warm_up_target-0123456789abcdef"}])
+@pytest.mark.usefixtures("project")
+def test_a_state_of_another_run_is_not_taken_up_wherever_it_lies(
+    content: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_stage("warm_up", "target")
+    (state,) = Path(".work/runs").glob("warm_up_target-*/state.pt")
+    torch.save(content, state)
+    capsys.readouterr()
+    run_stage("warm_up", "target")
+    out = capsys.readouterr().out
+    assert f"starts anew, for the saved state cannot be used: {state} is not of this run" in out
+    assert "2 iterations in" in out
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff\xfe"])
+@pytest.mark.usefixtures("project")
+def test_a_damaged_note_of_another_run_is_passed_over(content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    run_stage("warm_up", "target")
+    (state,) = Path(".work/runs").glob("warm_up_target-*/state.pt")
+    (state.parent / "finished").unlink()
+    (state.parent / "manifest.json").write_bytes(content)
+    set_params(**{"": {"seed": 3}})
+    run_stage("warm_up", "target")
+    assert "goes on" not in capsys.readouterr().out
 
 
 def test_a_state_that_was_damaged_starts_anew_and_says_why(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -143,6 +143,10 @@ TABLE: dict[str, tuple[Damage, str]] = {
         content(LABEL, lambda png: with_size(100_000, 100_000)(png_16(png))),
         f"{LABEL}: cannot be decoded as a 16-bit PNG",
     ),
+    "labels void throughout": (
+        lambda root: [Image.new("L", SIZE, 4).save(path) for path in (root / "gta5/labels").iterdir()],
+        "paths.source: none of the 4 labels of source holds a pixel of any class",
+    ),
     # names
     "a name with a line break": (
         lambda root: (root / IMAGE).rename(root / "gta5/images/a\nb.png"),

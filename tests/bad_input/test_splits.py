@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dstc.index import load_index, save_index
 from stages import places
 from tests.bad_input.conftest import LABELED, TRAIN_IMAGES, run_stage, set_params
 
@@ -29,6 +31,7 @@ TABLE: dict[str, tuple[str | bytes, str]] = {
         f"{A}\n",
         "error: split.size is 2, but splits/mine.txt names 1 images; set split.size to 1",
     ),
+    "a line of a megabyte": ("a" * 2**20, f"{LINE_1}'aaaaaaaaaaaa...aaaaaaaaaaaaa' is no target train image"),
     "a comma between names": (f"{A}, {B}\n", f"{LINE_1}'{A}, {B}' is no target train image"),
 }
 
@@ -78,6 +81,15 @@ def _labeled(change: Callable[[str], str | bytes]) -> Callable[[Path], Any]:
     return damage
 
 
+def _swapped_for_one_without_label(folder: Path) -> None:
+    """The index loses the label of the first labeled image, as if the split were of an earlier one."""
+    name = (folder / "labeled.txt").read_text().splitlines()[0]
+    index = load_index(places.INDEX_TARGET_TRAIN)
+    bare = {entry.name: entry for entry in index.without_labels().entries}
+    entries = tuple(bare[name] if entry.name == name else entry for entry in index.entries)
+    save_index(replace(index, entries=entries), places.INDEX_TARGET_TRAIN)
+
+
 STALE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "unknown names": (
         _labeled(lambda _: "nobody.png\n"),
@@ -90,6 +102,7 @@ STALE: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda folder: (folder / "unlabeled.txt").write_text((folder / "labeled.txt").read_text()),
         "more than once; run `dvc repro -f make_split`",
     ),
+    "an image without a label": (_swapped_for_one_without_label, "has no label; run `dvc repro -f make_split`"),
     "half of it": (lambda folder: (folder / "unlabeled.txt").unlink(), "unlabeled.txt: no such file; run `dvc repro"),
 }
 

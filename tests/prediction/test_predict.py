@@ -219,6 +219,8 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_are_labeled(
         ),
         (["old.pt", "photos"], "error: old.pt: was written before checkpoints told input_size"),
         (["a.pt", "photos", "--scales", "0,1"], "argument --scales: invalid scales value: '0,1'"),
+        (["a.pt", "photos", "--threads", "-1"], "argument --threads: invalid threads value: '-1'"),
+        (["a.pt", "photos", "--threads", "99999999"], "argument --threads: invalid threads value: '99999999'"),
         (["a.pt", "photos", "--window", "8x8"], "argument --window: invalid size value: '8x8'"),
         (
             ["a.pt", "photos", "--write", "masks"],

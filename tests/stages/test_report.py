@@ -69,6 +69,31 @@ def test_costs_are_found_by_what_the_stages_made():
     assert REPORT.read_text().count("no record here") == 2
 
 
+DAMAGED = {
+    "cut": (METRICS / "scores.json", b'{"half": {', "evaluate"),
+    "a list": (METRICS / "scores.json", b"[]", "evaluate"),
+    "without its key": (METRICS / "summary.json", b"{}", "evaluate"),
+    "not text": (METRICS / "summary.json", b"\xff", "evaluate"),
+    "an empty table": (METRICS / "confusion.csv", b"", "evaluate"),
+    "another table": (METRICS / "confusion.csv", b"a,b\n1,2\n", "evaluate"),
+    "an empty curve": (CO_TRAIN / "losses.csv", b"", "co_train"),
+    "a page for a curve": (TRAININGS[0] / "validation.csv", b"<html>404</html>\n", "warm_up_source"),
+    "bytes for a curve": (TRAININGS[1] / "losses.csv", bytes(range(256)), "warm_up_target"),
+    "half a picture": (METRICS / "pictures/broken.png", b"\x89PNG\r\n\x1a\n", "evaluate"),
+    "no picture of mixing": (CO_TRAIN / "mixing/broken.png", b"", "co_train"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+@pytest.mark.usefixtures("project")
+def test_a_damaged_result_is_named_with_the_stage_that_makes_it_anew(name):
+    path, content, stage = DAMAGED[name]
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"^{path}: cannot be shown \(.+\); run `dvc repro -f {stage}`$"):
+        report()
+    assert not REPORT.exists()
+
+
 @pytest.mark.parametrize("file", ["scores.json", "summary.json", "confusion.csv"])
 @pytest.mark.usefixtures("project")
 def test_a_missing_result_is_named_with_the_command_that_makes_it(file):
