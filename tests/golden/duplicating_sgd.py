@@ -1,4 +1,7 @@
-"""The released optimizer, which holds a parameter several times. Only parity needs it, so it lives with the tests."""
+"""The released optimizer, which holds a parameter several times. Only parity needs it, so it lives with the tests.
+
+(And `experiments.duplicated_optimizer`, which measures how near the presets' multiplier comes to it.)
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,23 @@ from typing import Any
 
 import torch
 from torch.nn import Parameter
+
+from dstc.models.deeplab_v2 import DeepLabV2
+
+
+def released_visits(network: DeepLabV2) -> dict[Parameter, int]:
+    """How often the released optimizer holds each trainable parameter.
+
+    It is handed the parameters of every module within each part of the backbone, so a parameter comes once for each
+    module around it: conv1 once, a block's convolution with its block and its layer three times, a shortcut's four times.
+    """
+    visits = dict.fromkeys(network.classifier.parameters(), 1)
+    for part in network.backbone.children():
+        for module in part.modules():
+            for parameter in module.parameters():
+                if parameter.requires_grad:
+                    visits[parameter] = visits.get(parameter, 0) + 1
+    return visits
 
 
 class DuplicatingSGD(torch.optim.Optimizer):

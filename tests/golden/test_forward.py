@@ -10,6 +10,7 @@ from dstc.method.cross_entropy import cross_entropy
 from dstc.models.deeplab_v2 import DeepLabV2, upsample_logits
 from dstc.training.optimizer import build_optimizer
 from tests.golden.deviations import Tolerance, check
+from tests.golden.duplicating_sgd import released_visits
 from tests.golden.recorded import arrays, full_width, load, own_label, own_name
 from tests.golden.replay import NETS, tiny_network
 
@@ -130,3 +131,13 @@ def assert_counts_match(network: DeepLabV2, counts: np.ndarray) -> None:
     backbone, classifier = (len(group["params"]) for group in optimizer.param_groups)
     elements = sum(parameter.numel() for parameter in network.parameters())
     assert (elements, backbone, classifier, classifier) == tuple(counts[[0, 2, 3, 4]])
+    assert sum(released_visits(network).values()) - classifier == counts[1]
+
+
+def test_parameters_are_counted_as_often_as_the_released_optimizer_holds_them() -> None:
+    forward = arrays("forward")
+    network = tiny_network("net1")
+    visits = released_visits(network)
+    counted = {name: visits.get(parameter, 0) for name, parameter in network.named_parameters()}
+    recorded = zip(forward["param_names"], forward["optim_multiplicity"], strict=True)
+    assert counted == {own_name(name): count for name, count in recorded}
