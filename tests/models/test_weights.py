@@ -78,9 +78,26 @@ def torchvision_file(path: Path) -> dict[str, Tensor]:
     return {f"backbone.{name}": value for name, value in backbone_state().items()}
 
 
+def plain_file(path: Path) -> dict[str, Tensor]:
+    """A ResNet's state dict as people keep it: without the classifier of its task, with BatchNorm's counters."""
+    state = backbone_state()
+    counters = {
+        name.replace("running_mean", "num_batches_tracked"): torch.tensor(7) for name in state if "_mean" in name
+    }
+    torch.save(state | counters, path)
+    return {f"backbone.{name}": value for name, value in (state | counters).items()}
+
+
 def mobilenet_file(path: Path) -> dict[str, Tensor]:
     torch.save(torchvisions_state("mobilenet_v2"), path)
     return {f"backbone.{name}": value for name, value in backbone_state("mobilenet_v2").items()}
+
+
+def features_file(path: Path) -> dict[str, Tensor]:
+    """MobileNetV2's features alone, as a file of features holds them."""
+    state = backbone_state("mobilenet_v2")
+    torch.save(state, path)
+    return {f"backbone.{name}": value for name, value in state.items()}
 
 
 def released_file(path: Path, outputs: int = 19) -> dict[str, Tensor]:
@@ -92,7 +109,14 @@ def released_file(path: Path, outputs: int = 19) -> dict[str, Tensor]:
     return own | {f"classifier.{name}": value for name, value in head.items()}
 
 
-FILES = [(caffe_file, CAFFE), (torchvision_file, TORCHVISION), (mobilenet_file, MOBILENET), (released_file, CAFFE)]
+FILES = [
+    (caffe_file, CAFFE),
+    (torchvision_file, TORCHVISION),
+    (plain_file, TORCHVISION),
+    (mobilenet_file, MOBILENET),
+    (features_file, MOBILENET),
+    (released_file, CAFFE),
+]
 
 
 def load(network: DeepLabV2, path: Path | str, form: Form) -> None:
@@ -190,6 +214,8 @@ def test_a_checkpoint_of_before_the_output_stride_was_a_parameter_has_8(tmp_path
         (caffe_file, {"normalization": "imagenet_rgb"}, ("Caffe", "normalization 'caffe_bgr'", "'imagenet_rgb'")),
         (torchvision_file, {"stride_on": "first_conv"}, ("torchvision", "stride_on 'second_conv'", "'first_conv'")),
         (torchvision_file, {"normalization": "caffe_bgr"}, ("torchvision", "'imagenet_rgb'", "'caffe_bgr'")),
+        (plain_file, {"stride_on": "first_conv"}, ("torchvision", "stride_on 'second_conv'", "'first_conv'")),
+        (plain_file, {"backbone": "resnet101"}, ("torchvision", "does not fit model.backbone 'resnet101'")),
         (mobilenet_file, {"normalization": "caffe_bgr"}, ("MobileNetV2", "'imagenet_rgb'", "'caffe_bgr'")),
         (released_file, {"stride_on": "second_conv"}, ("released", "stride_on 'first_conv'", "'second_conv'")),
         (released_file, {"normalization": "imagenet_rgb"}, ("released", "'caffe_bgr'", "'imagenet_rgb'")),
@@ -290,18 +316,20 @@ class Offered:
 
 
 @pytest.mark.parametrize(("name", "asked"), [("imagenet", "IMAGENET1K_V1"), ("imagenet_v2", "IMAGENET1K_V2")])
+@pytest.mark.parametrize("resnet", ["resnet50", "resnet101"])
 def test_both_versions_of_torchvisions_weights_load_by_name(
-    monkeypatch: pytest.MonkeyPatch, name: str, asked: str
+    monkeypatch: pytest.MonkeyPatch, resnet: str, name: str, asked: str
 ) -> None:
-    offered = Offered(torchvisions_state("resnet50"))
+    offered = Offered(torchvisions_state(resnet))
     monkeypatch.setattr(torchvision.models, "get_model_weights", lambda _: offered)
-    network = network_of(TORCHVISION)
-    load(network, name, TORCHVISION)
+    form = TORCHVISION | {"backbone": resnet}
+    network = network_of(form)
+    load(network, name, form)
     assert offered.asked == asked
-    for key, value in backbone_state().items():
+    for key, value in backbone_state(resnet).items():
         assert torch.equal(network.backbone.state_dict()[key], value)
     with pytest.raises(UserError, match=rf"model\.initial_weights '{name}': is a ResNet .*'second_conv'"):
-        load(network, name, CAFFE)
+        load(network, name, form | {"stride_on": "first_conv"})
 
 
 def test_imagenet_weights_that_cannot_be_fetched_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
