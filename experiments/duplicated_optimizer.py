@@ -80,9 +80,11 @@ class Duplicating(Setting):
 
 def place(setting: str, seed: int) -> Path:
     """A folder with world 0 indexed and split, and a warm-up on the source with params.yaml's setting."""
+    world = folder_with_params("duplicated_world", {})
+    run_once(world, "data/index/target_val.json", "stages.prepare_data")
+    run_once(world, "data/split", "stages.make_split")
     base = folder_with_params(f"duplicated_seed_{seed}", {"seed": seed})
-    run_once(base, "data/index/target_val.json", "stages.prepare_data")
-    run_once(base, "data/split", "stages.make_split")
+    borrow(base, world, ("world", "index", "split"))
     run_once(base, "data/warm_up_source/network.pt", "stages.warm_up", "source")
     folder = folder_with_params(f"{base.name}_{setting.replace(' ', '_')}", {"seed": seed, **SETTINGS[setting]})
     borrow(folder, base, ("world", "index", "split", "warm_up_source"))
