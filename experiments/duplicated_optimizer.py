@@ -39,8 +39,9 @@ MODULE = "experiments.duplicated_optimizer"
 ITERATIONS = 200
 SEEDS = (0, 1, 2)
 SETTINGS: dict[str, dict[str, Any]] = {
-    "from scratch": {"warm_up.target.schedule_iterations": ITERATIONS},
+    "from scratch": {"warm_up.target.iterations": ITERATIONS, "warm_up.target.schedule_iterations": ITERATIONS},
     "fine-tuning": {
+        "warm_up.target.iterations": ITERATIONS,
         "model.batch_norm_affine": "frozen",
         "optim.classifier_multiplier": 10.0,
         "warm_up.target.learning_rate": 0.00025,
@@ -79,7 +80,7 @@ class Duplicating(Setting):
 
 
 def place(setting: str, seed: int) -> Path:
-    """A folder with world 0 indexed and split, and a warm-up on the source with params.yaml's setting."""
+    """A folder with world 0 indexed and split in it, and a warm-up on the source with params.yaml's setting."""
     world = folder_with_params("duplicated_world", {})
     run_once(world, "data/index/target_val.json", "stages.prepare_data")
     run_once(world, "data/split", "stages.make_split")
@@ -109,10 +110,11 @@ def trained(name: str, file: str) -> None:
         streams_of("joint", params),
         name="joint",
         setting=replace(setting, seed=params.seed + 1000) if variant.other_batches else setting,
-        schedule=params.warm_up.target.model_copy(update={"iterations": ITERATIONS, "validate_every": ITERATIONS}),
+        schedule=params.warm_up.target,
         val=ValidationImages(val_index, root_folders(params.paths.target, "cityscapes"), own_labels=False),
     )
-    losses = [sum(row[f"{domain}_cross_entropy"] for domain in ("source", "target")) for row in state.losses.rows[-10:]]
+    last = state.losses.rows[-10:]  # of two iterations each
+    losses = [sum(value for name, value in row.items() if name.endswith("_cross_entropy")) for row in last]
     scores = {"loss": sum(losses) / len(losses), "miou": state.validation.rows[-1]["target_miou"]}
     torch.save({"began": began, "ended": backbone_of(network), "scores": scores}, file)
 
@@ -142,9 +144,10 @@ def measure(setting: str, seed: int, name: str) -> None:
     released, own = (found[one]["ended"] - began for one in (RELEASED, name))
     row = {
         **{key: round(value, 4) for key, value in found[name]["scores"].items()},
-        "path": float(own.norm() / released.norm()),  # its length, in lengths of the released optimizer's
-        "distance": float((own - released).norm() / released.norm()),  # of the ends, in the same unit
-        "cosine": float(own @ released / (own.norm() * released.norm())),
+        # lengths of the way from the start to the end, and between the ends, in lengths of the released optimizer's way
+        "path": round(float(own.norm() / released.norm()), 4),
+        "distance": round(float((own - released).norm() / released.norm()), 4),
+        "cosine": round(float(own @ released / (own.norm() * released.norm())), 4),
     }
     ROWS.add([{"setting": setting, "seed": seed, "optimizer": name, **row}])
     print(setting, seed, name, row, flush=True)
