@@ -11,9 +11,12 @@ import glob
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
+
+Made = TypeVar("Made")
 
 
 def work_folder() -> Path:
@@ -25,11 +28,11 @@ def work_folder() -> Path:
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; on success it becomes `path`, on failure it disappears.
 
-    An OSError that names no file (a full disk) comes out naming `path`.
+    An OSError that names no file (a full disk) or the temporary one comes out naming `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    handle, name = _beside(path, tempfile.mkstemp)
     partial = Path(name)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -38,7 +41,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         os.fsync(handle)  # else a machine that goes down could keep the new name and lose the content
         partial.replace(path)
     except OSError as error:
-        error.filename = error.filename or str(path)
+        _name_for_people(error, partial, path)
         raise
     finally:
         partial.unlink(missing_ok=True)
@@ -67,7 +70,7 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
     """Give a temporary sibling folder to fill; on success it replaces `folder`, on failure it disappears."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(folder)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
+    partial = Path(_beside(folder, tempfile.mkdtemp))
     handle = os.open(partial, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -75,9 +78,24 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
         partial.chmod(0o755)
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
+    except OSError as error:
+        _name_for_people(error, partial, folder)
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         os.close(handle)
+
+
+def _beside(path: Path, make: Callable[..., Made]) -> Made:
+    try:
+        return make(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def _name_for_people(error: OSError, partial: Path, path: Path) -> None:
+    error.filename = str(error.filename or path).replace(str(partial), str(path))
 
 
 def _remove_leftovers(path: Path) -> None:
