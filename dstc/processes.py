@@ -25,7 +25,7 @@ Made = TypeVar("Made")
 
 # What waits for another run to end (its lock) or for a long download of a state must not give up.
 PATIENCE = timedelta(days=30)
-HEAD_START = 3.0  # seconds: torchrun ends the others within a tenth of one
+HEAD_START = 10.0  # seconds: torchrun ends the others within a tenth of one, on a machine that has time for it
 
 
 def was_launched() -> bool:

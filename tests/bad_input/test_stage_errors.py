@@ -166,7 +166,7 @@ def test_a_missing_split_is_named_with_the_command_that_makes_it(refusal: Callab
 
 def test_a_missing_checkpoint_is_named(refusal: Callable[..., str]) -> None:
     (places.WARM_UP_TARGET / places.NETWORK).unlink()
-    assert f"error: {places.WARM_UP_TARGET / places.NETWORK}: no such file" in refusal("co_train")
+    assert f"error: {places.WARM_UP_TARGET / places.NETWORK}: not there yet" in refusal("co_train")
 
 
 @pytest.mark.parametrize("workers", [0, 2])

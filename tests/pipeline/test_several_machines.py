@@ -40,7 +40,7 @@ def shared(project: Project, tmp_path: Path) -> Project:
     project.ok("git", "init", "-q", "--bare", "-b", "main", str(tmp_path / "dstc.git"))
     project.ok("git", "remote", "add", "origin", str(tmp_path / "dstc.git"))
     project.ok("git", "push", "-q", "-u", "origin", "main")
-    type_in(project, blocks("Several machines")[0], tmp_path)
+    type_in(project, blocks("A sweep over several machines")[0], tmp_path)
     return project
 
 
@@ -61,7 +61,7 @@ def test_after_a_clone_and_a_pull_nothing_reruns(shared: Project, tmp_path: Path
 def test_what_one_machine_has_trained_another_shows_and_does_not_train_again(
     shared: Project, run: Run, tmp_path: Path
 ) -> None:
-    _, on_another, on_any = blocks("Several machines")
+    _, on_another, on_any = blocks("A sweep over several machines")
     other = machine(tmp_path, "other")
     clone, rest = on_another.split(" && cd dstc\n")
     type_in(Project(other.root.parent), clone.replace("git clone", "rmdir dstc; git clone"), tmp_path)
@@ -84,7 +84,7 @@ def test_what_one_machine_has_trained_another_shows_and_does_not_train_again(
 
 def test_two_experiments_at_once_have_their_own_results(project: Project, tmp_path: Path) -> None:
     """Each on a GPU of its own, where there is one: the variable changes nothing here."""
-    (block,) = blocks("Several GPUs")
+    (block,) = blocks("A sweep over several GPUs")
     assert re.findall(r"CUDA_VISIBLE_DEVICES=(\d)", block) == ["0", "1"]
     reply = type_in(project, block, tmp_path)
     assert sorted(reply.ran) == ["evaluate", "evaluate", "report", "report"]
