@@ -15,7 +15,7 @@ import time
 from functools import partial
 from typing import Any
 
-from experiments.compare import PAIRS, prepared
+from experiments.compare import BORROWED, PAIRS, prepared
 from experiments.folders import borrow, folder_with_params, run
 from experiments.rows import Rows, in_pairs
 from experiments.statistics import mean_and_spread, paired_difference
@@ -65,7 +65,7 @@ def variant(name: str, world: int, seed: int) -> None:
         f"variant_{slug}_world_{world}",
         {"data.world.seed": world, "seed": seed, "split.seed": seed, **SHORTENED, **VARIANTS[name]},
     )
-    borrow(folder, lender, ("world", "index", "split", "warm_up_source", "warm_up_target"))
+    borrow(folder, lender, BORROWED)
     run(folder, "stages.co_train")
     run(folder, "stages.evaluate")
     scores = json.loads((folder / "metrics/summary.json").read_text())["half"]
