@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -50,6 +51,12 @@ class TimmFeatures(nn.Module):
             if (reduction >= output_stride and not dilated) or number == len(channels) - 1
         ]
         self.out_channels = sum(channels[number] for number in self.used)
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """Its blocks, which timm's networks have as `layerN` or in `blocks`: not stages, whose insides are the memory."""
+        named = self.pyramid.named_modules()
+        return [module for name, module in named if re.search(r"(^|\.)(blocks|layer\d+)\.\d+$", name)]
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, H, W) float32 to (N, out_channels, ceil(H/output_stride), ceil(W/output_stride))."""

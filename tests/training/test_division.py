@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from dstc.backbones import BACKBONES
+from dstc.errors import UserError
 from dstc.method.batches import LabeledBatch
 from dstc.method.division import Division
 from dstc.models.recomputation import recompute_blocks
@@ -55,8 +57,10 @@ def test_checkpointing_changes_no_bit(tmp_path: Path, statistics: str) -> None:
     assert all(torch.equal(plain[name], recomputed[name]) for name in plain)
 
 
-@pytest.mark.parametrize("backbone", ["narrow_resnet", "resnet50", "mobilenet_v2"])
+@pytest.mark.parametrize("backbone", BACKBONES)
 def test_checkpointing_keeps_less_and_gives_the_same_gradient(backbone: str) -> None:
+    if BACKBONES[backbone].timm_weights:
+        pytest.importorskip("timm", reason="timm is not installed: pip install timm")
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     kept, gradients = [], []
     for recomputes in (False, True):
@@ -77,6 +81,13 @@ def test_checkpointing_keeps_less_and_gives_the_same_gradient(backbone: str) -> 
     assert kept[1] < kept[0] / 2
     for name, gradient in gradients[0].items():
         assert gradient is gradients[1][name] is None or torch.equal(gradient, gradients[1][name]), name
+
+
+def test_a_backbone_without_known_blocks_is_refused_not_ignored() -> None:
+    with pytest.raises(
+        UserError, match=r"runtime\.checkpointing: true, but no blocks of this model\.backbone are known"
+    ):
+        recompute_blocks(torch.nn.Conv2d(3, 4, 1))
 
 
 def test_shares_and_parts_hold_every_image_once_in_order() -> None:
