@@ -82,15 +82,11 @@ def wait() -> None:
         dist.barrier(_Control.group)
 
 
-@contextmanager
-def first_here_goes_ahead() -> Iterator[None]:
-    """Let the first process of each machine do something before the others, which then find it done."""
-    goes_ahead = int(os.environ.get("LOCAL_RANK", "0")) == 0
-    if not goes_ahead:
-        wait()
-    yield
-    if goes_ahead:
-        wait()
+def first_here(work: Callable[[], object]) -> None:
+    """Have the first process of each machine do something, while the others wait until it is done."""
+    if count() == 1 or os.environ.get("LOCAL_RANK", "0") == "0":
+        work()
+    wait()
 
 
 def any_of(flag: bool) -> bool:

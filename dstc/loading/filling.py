@@ -17,14 +17,15 @@ def fill(cache: Cache | None, files: Iterable[DataFile], *, what: str, workers: 
     Says before it begins what it will take on disk. A process asks but once for a file: what had no room then is decoded at
     every reading. Stopped at any point, it goes on from there the next time. Decoding
     runs in `workers` threads (at least one): Pillow lets go of Python's lock while it works, and threads start at once.
-    Of several processes on a machine the first one decodes, while the others wait.
+    Of several processes on a machine the first one decodes, while the others wait; also those without a cache, since
+    another machine may have one.
     """
-    if cache is not None:
-        with processes.first_here_goes_ahead():
-            _fill(cache, files, what, workers)
+    processes.first_here(lambda: _fill(cache, files, what, workers))
 
 
-def _fill(cache: Cache, files: Iterable[DataFile], what: str, workers: int) -> None:
+def _fill(cache: Cache | None, files: Iterable[DataFile], what: str, workers: int) -> None:
+    if cache is None:
+        return
     asked_first = {file.key: file for file in files if file.key not in cache.in_use}
     cache.in_use.update(asked_first)
     if not _lacking(cache, asked_first.values()):

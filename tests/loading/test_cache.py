@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dstc import processes
 from dstc.errors import UserError
 from dstc.index import DomainIndex, digest, load_index, save_index
 from dstc.loading import data_files
@@ -365,12 +366,30 @@ def test_a_killed_filling_leaves_nothing_half_written_and_no_lock(tmp_path: Path
 
 def test_two_processes_that_fill_at_once_decode_everything_once(tmp_path: Path, cache: Cache) -> None:
     index = small_domain(tmp_path, 8)
-    processes = [filling_slowly(tmp_path, index, 0.1) for _ in range(2)]
-    outputs = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
+    fillers = [filling_slowly(tmp_path, index, 0.1) for _ in range(2)]
+    outputs = [filler.communicate()[0] for filler in fillers]
+    assert [filler.returncode for filler in fillers] == [0, 0]
     assert sum(output.count("decoded\n") for output in outputs) == 8
     assert sum("another process is filling" in output for output in outputs) <= 1
     assert_all_served(cache, [image_file(entry, index, [tmp_path]) for entry in index.entries])
+
+
+@pytest.mark.parametrize(("local_rank", "held"), [("0", [True, False]), ("1", [False, False])])
+def test_only_the_first_training_process_of_a_machine_fills_also_what_has_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local_rank: str, held: list[bool]
+) -> None:
+    """Else the second one, which has not asked yet for what the first fills next, would throw that out again."""
+    waits: list[None] = []
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes, "wait", lambda: waits.append(None))
+    monkeypatch.setenv("LOCAL_RANK", local_rank)
+    files = files_of(small_domain(tmp_path, 1), tmp_path)
+    cache = Cache(tmp_path / "cache", max(map(taken_by, files)))
+    fill(cache, files, what="both", workers=0)
+    assert [cache.holds(file) for file in files] == held
+    assert len(waits) == 1
+    fill(None, files, what="both", workers=0)  # this machine has no cache, another one may have
+    assert len(waits) == 2
 
 
 def test_writers_without_a_lock_do_not_corrupt_each_others_arrays(tmp_path: Path, cache: Cache) -> None:
