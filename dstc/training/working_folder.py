@@ -62,24 +62,34 @@ class WorkingFolder:
         """Hold the folder alone, and the outputs; wait, saying so, while another process does. A dead one holds nothing.
 
         The outputs, since a trainer of other parameters whose dvc was killed may still be about to write them. A run that
-        ends before it saved anything leaves no folder. Of several processes of one run the first holds it.
+        ends before it saved anything leaves no folder. Of several processes of one run the first holds it, and all must
+        agree in what decides the result.
         """
         if not processes.is_first():
-            processes.wait()
+            self._agree()
             yield self
             return
         why = self._what_changed()
         with self._outputs_locked(), self._locked():
-            processes.wait()
-            if not (self.path / MANIFEST).exists():
-                write_text(self.path / MANIFEST, json.dumps(self.manifest, indent=1) + "\n")
-                if why:
-                    print(f"{self.stage}: starts anew, an interrupted run differs in {why}", flush=True)
             try:
+                self._agree()
+                if not (self.path / MANIFEST).exists():
+                    write_text(self.path / MANIFEST, json.dumps(self.manifest, indent=1) + "\n")
+                    if why:
+                        print(f"{self.stage}: starts anew, an interrupted run differs in {why}", flush=True)
                 yield self
             finally:
                 if not (self.path / STATE).exists():
                     shutil.rmtree(self.path, ignore_errors=True)
+
+    def _agree(self) -> None:
+        """Wait for all processes of the run. A machine with other files would add gradients of another network unnoticed."""
+        differs = _differing(processes.from_first(lambda: self.manifest), self.manifest)
+        if processes.any_of(bool(differs)):
+            whose = f"this process differs in {differs}" if differs else "another process differs, and says in what"
+            raise UserError(
+                f"{self.stage}: all processes need the parameters, data, code and versions of the first one; {whose}"
+            )
 
     @contextmanager
     def _outputs_locked(self) -> Iterator[None]:
@@ -162,8 +172,13 @@ class WorkingFolder:
             before = dict(json.loads(latest.read_text()))
         except (OSError, ValueError, TypeError):  # damaged: then it cannot be said
             return ""
-        keys = [key for key in {**before, **self.manifest} if before.get(key) != self.manifest.get(key)]
-        return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+        return _differing(before, self.manifest)
+
+
+def _differing(one: Mapping[str, str], other: Mapping[str, str]) -> str:
+    """The keys in which two manifests differ, some of them; empty where they agree."""
+    keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 
 def _release(handle: int) -> None:

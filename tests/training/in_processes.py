@@ -2,7 +2,8 @@
 
 CASES is a JSON object of keyword arguments for `trained`, by name. Writes FOLDER/NAME.RANK.pt, every number of the state in
 each process, FOLDER/counts.RANK.pt, the pixels that a validation counted, and FOLDER/fault.RANK.txt, what is said of a
-training whose second process meets an image that its network does not survive; FOLDER is its project.
+training whose second process meets an image that its network does not survive, and FOLDER/foreign.RANK.txt, what is said
+where the second process has other parameters; FOLDER is their project.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dstc.errors import UserError
 from dstc.loading.loaders import Crops, Stream, ValidationImages
 from dstc.loading.normalization import NORMALIZATIONS
 from dstc.training.validation import count_pixels
+from dstc.training.working_folder import WorkingFolder
 from tests.loading.small_domain import small_domain
 from tests.models.small import small_network
 from tests.training.trained import trained
@@ -58,6 +60,13 @@ def fault(images: Path) -> str:
     return str(error.value)
 
 
+def foreign() -> str:
+    """The error of a run whose second process has another seed."""
+    with pytest.raises(UserError) as error, WorkingFolder("test", params={"seed": processes.rank()}, inputs=[]).held():
+        pass
+    return str(error.value)
+
+
 def main(folder: Path, cases: str) -> None:
     with processes.joined(torch.device("cpu")):
         torch.save(counts(folder / f"val.{processes.rank()}"), folder / f"counts.{processes.rank()}.pt")
@@ -67,6 +76,7 @@ def main(folder: Path, cases: str) -> None:
         os.chdir(folder)
         message = fault(folder / f"fault.{processes.rank()}")
         (folder / f"fault.{processes.rank()}.txt").write_text(message)
+        (folder / f"foreign.{processes.rank()}.txt").write_text(foreign())
 
 
 if __name__ == "__main__":

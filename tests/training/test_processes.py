@@ -99,3 +99,11 @@ def test_a_fault_in_one_process_is_found_by_all_and_the_first_keeps_the_whole_ba
     assert [image.max().item() > 255 for image in images] == [False, False, False, True]
     assert len(labels) == len(evidence["images"]["source"]) == 4
     assert all(value.isfinite().all() for value in evidence["networks"]["warm_up_source"].values())
+
+
+def test_a_process_with_other_parameters_is_refused_by_all(folder_of_two: Path) -> None:
+    """As a machine is that has not pulled the commit, or the weights, of the first one."""
+    first, second = ((folder_of_two / f"foreign.{rank}.txt").read_text() for rank in (0, 1))
+    assert first.endswith("of the first one; another process differs, and says in what")
+    assert second.endswith("of the first one; this process differs in parameter seed")
+    assert list((folder_of_two / ".work/runs").iterdir()) == []
