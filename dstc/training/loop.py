@@ -90,6 +90,7 @@ def train(
                 keeping.folder.save(state.as_dict())
                 saved_at = time.monotonic()
             if interrupted and not last:
+                processes.wait()  # for the saving: torchrun kills the others soon after one has ended
                 _stop(name, state.iteration, iterations, interruption, saved=keeping is not None)
     ran, took = iterations - first, time.perf_counter() - began
     print(

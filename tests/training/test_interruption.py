@@ -13,12 +13,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dstc import processes
 from dstc.training.loop import Keeping, train
 from dstc.training.optimizer import build_optimizer, set_learning_rate
 from dstc.training.runs import list_runs, main
 from dstc.training.state import TrainingState
 from dstc.training.step import Learner, training_step
-from dstc.training.working_folder import WorkingFolder, remove_recorded
+from dstc.training.working_folder import STATE, WorkingFolder, remove_recorded
 
 ITERATIONS = 12
 
@@ -85,6 +86,15 @@ def test_a_run_that_was_told_to_stop_and_went_on_is_equal_to_the_bit(folder: Wor
     with folder.held():
         resumed = run(new_state(), folder)
     assert equal(resumed.as_dict(), run(new_state(), None).as_dict())
+
+
+def test_no_process_ends_before_the_first_has_saved(folder: WorkingFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a signal reached one process alone, as that of another machine, torchrun gives the others 30 seconds."""
+    saved_when_waiting: list[bool] = []
+    monkeypatch.setattr(processes, "wait", lambda: saved_when_waiting.append((folder.path / STATE).exists()))
+    with folder.held(), pytest.raises(SystemExit):
+        run(new_state(), folder, stop_after=3)
+    assert saved_when_waiting == [True]
 
 
 def test_a_run_that_was_killed_loses_the_iterations_since_the_last_save_only(
