@@ -10,6 +10,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dstc import processes
+from dstc.errors import UserError
+
+_Synchronized = nn.SyncBatchNorm.forward
 
 
 def batch_norms(network: nn.Module) -> list[_BatchNorm]:
@@ -34,6 +37,12 @@ def statistics_kept(network: nn.Module) -> Iterator[None]:
 
 def synchronize(network: nn.Module) -> None:
     """From here on, batch statistics are taken over the images of all processes."""
+    more = [layer for layer in batch_norms(network) if type(layer).forward not in (_BatchNorm.forward, _Synchronized)]
+    if more:  # torch puts a plain layer in its place: timm's BatchNormAct2d would lose its activation
+        raise UserError(
+            f"model.synchronized_batch_norm: true, but a {type(more[0]).__name__} of this model.backbone does more than "
+            "normalize, and torch would drop that; set it to false"
+        )
     nn.SyncBatchNorm.convert_sync_batchnorm(network)
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dstc.errors import UserError
 from dstc.models.batch_norm import batch_norms, statistics_kept, synchronize
 from dstc.models.recomputation import recompute_blocks
 from tests.models.small import small_network
@@ -25,6 +26,17 @@ def test_a_pass_that_only_looks_normalizes_as_any_but_leaves_the_statistics(sync
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     network(images())
     assert all(torch.equal(value, network.state_dict()[name]) for name, value in other.state_dict().items())
+
+
+def test_a_layer_that_does_more_than_normalize_is_not_replaced_by_one_that_does_not() -> None:
+    """Such as timm's BatchNormAct2d, which brings its activation; none of the backbones so far has one."""
+
+    class WithActivation(nn.BatchNorm2d):
+        def forward(self, features: Tensor) -> Tensor:
+            return super().forward(features).relu()
+
+    with pytest.raises(UserError, match=r"synchronized_batch_norm: true, but a WithActivation of this model\.backbone"):
+        synchronize(nn.Sequential(nn.BatchNorm2d(3), WithActivation(3)))
 
 
 def test_synchronized_layers_can_be_recomputed() -> None:
