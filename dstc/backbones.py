@@ -18,7 +18,8 @@ class Backbone:
     """`build` is "module:Class". The class takes `options`, `output_stride` and, if `bottlenecks`, `stride_on`, by keyword.
 
     Its modules turn (N, 3, H, W) float32 into (N, out_channels, ceil(H/output_stride), ceil(W/output_stride)) and have both
-    numbers as attributes. `on_imagenet`: torchvision has ImageNet weights for a network of this very name. `timm_weights`:
+    numbers as attributes; for `runtime.checkpointing`, blocks are the children of its sequences, or what it has as `blocks`.
+    `on_imagenet`: torchvision has ImageNet weights for a network of this very name. `timm_weights`:
     the network is one of the library timm, and this is what it calls the ImageNet weights that were made for
     `model.normalization` imagenet_rgb; of some networks its first choice was made for another (resnet50d's, for one).
     """

@@ -26,7 +26,7 @@ from dstc.errors import UserError
 from dstc.files import work_folder, write_text
 
 STATE, MANIFEST, FINISHED, LOCK = "state.pt", "manifest.json", "finished", "lock"
-COMPUTING = ("torch", "torchvision", "numpy", "pillow")  # packages whose version decides bits
+COMPUTING = ("torch", "torchvision", "numpy", "pillow", "timm")  # packages whose version decides bits; timm's, if used
 
 
 def runs_folder() -> Path:
@@ -52,7 +52,7 @@ class WorkingFolder:
             **{f"parameter {key}": json.dumps(value, sort_keys=True) for key, value in _flat(params).items()},
             **{f"input {path}": digest for path, digest in self.inputs.items()},
             **{f"code {name}": digest for name, digest in _code().items()},
-            **{f"version of {name}": version(name) for name in COMPUTING},
+            **{f"version of {name}": version(name) for name in COMPUTING if name != "timm" or name in sys.modules},
         }
         name = hashlib.blake2b(json.dumps(self.manifest, sort_keys=True).encode(), digest_size=8).hexdigest()
         self.stage, self.path = stage, runs_folder() / f"{stage}-{name}"

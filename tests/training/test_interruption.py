@@ -148,6 +148,14 @@ def test_other_parameters_inputs_or_code_get_a_folder_of_their_own(
     assert any(key.startswith("code dstc.training.loop") for key in folder.manifest)
 
 
+def test_the_version_of_timm_counts_where_a_network_of_it_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    timm = pytest.importorskip("timm", reason="timm is not installed: pip install timm")
+    monkeypatch.delitem(sys.modules, "timm")
+    without = WorkingFolder("test", params={}, inputs=[]).manifest
+    monkeypatch.setitem(sys.modules, "timm", timm)
+    assert WorkingFolder("test", params={}, inputs=[]).manifest == {**without, "version of timm": timm.__version__}
+
+
 def test_a_state_that_cannot_be_read_starts_anew_and_says_so(
     folder: WorkingFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
