@@ -1,4 +1,4 @@
-"""What README claims about the tree is true."""
+"""What README and the pages under docs/ claim about the tree is true."""
 
 import importlib
 import re
@@ -14,6 +14,7 @@ from dstc.models import deeplab_v2
 from tests.preparation.trees import raw_params
 
 README = Path(__file__).parent.parent / "README.md"
+PAGES = [README, *sorted((README.parent / "docs").glob("*.md"))]
 ROW = re.compile(r"^\| ([^|]+) \| `(dstc/method/\w+\.py)` \| (.+) \|$", re.MULTILINE)
 
 
@@ -47,15 +48,27 @@ def test_every_file_of_the_method_but_its_plumbing_stands_in_the_term_table() ->
     }
 
 
-def test_the_two_commands_of_the_first_screen_are_targets_of_the_makefile() -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_make_commands_of_a_page_are_targets_of_the_makefile(page: Path) -> None:
     makefile = (README.parent / "Makefile").read_text()
-    for command in re.findall(r"make ([a-z-]+)", README.read_text()):
-        assert re.search(rf"^{command}:", makefile, re.MULTILINE), f"README says `make {command}`"
+    for command in re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE):
+        assert re.search(rf"^{command}:", makefile, re.MULTILINE), f"{page.name} says `make {command}`"
 
 
-def test_the_files_that_readme_names_exist() -> None:
-    for path in re.findall(r"`((?:dstc|stages|tests|splits|requirements)/[\w./]+\w)`", README.read_text()):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_files_that_a_page_names_exist(page: Path) -> None:
+    for path in re.findall(r"`((?:dstc|stages|tests|splits|requirements|docs|bench)/[\w./]+\w)`", page.read_text()):
         assert (README.parent / path).exists(), path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    for path, anchor in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)", page.read_text()):
+        linked = page.parent / path if path else page
+        assert linked.exists(), path
+        headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE) if anchor else []
+        anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+        assert not anchor or anchor in anchors, f"{path}#{anchor}"
 
 
 def test_the_entry_that_readme_shows_is_all_that_a_backbone_takes(monkeypatch: pytest.MonkeyPatch) -> None:

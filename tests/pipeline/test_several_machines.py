@@ -1,4 +1,4 @@
-"""README's commands for several GPUs and several machines, as they are printed: a local folder is the DVC remote."""
+"""docs/several_gpus.md, its commands as they are printed: a local folder is the DVC remote."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tests.pipeline.conftest import Run
 from tests.pipeline.project import ROOT, Project, Reply
 from tests.pipeline.test_reruns import AFTER_SPLIT, assert_trained_on, revision_of, summary_of
 
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs/several_gpus.md").read_text()
 
 
 def blocks(title: str) -> list[str]:
-    """The code blocks of README that follow the words in bold, up to the next such words."""
-    (part,) = re.findall(rf"^\*\*{title}.*?(?=^\*\*)", README, re.MULTILINE | re.DOTALL)
+    """The code blocks of the page below this heading, up to the next one."""
+    (part,) = re.findall(rf"^## {title}$.*?(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
     return re.findall(r"^```\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
 
 
 def type_in(project: Project, block: str, folder: Path) -> Reply:
-    """A block in one shell, README's places replaced by the test's."""
+    """A block in one shell, the page's places replaced by the test's."""
     places = {"/mnt/dstc": folder / "remote", "https://example.com/dstc.git": folder / "dstc.git"}
     for printed, here in places.items():
         block = block.replace(printed, str(here))
