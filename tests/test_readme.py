@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from ruamel.yaml import YAML
 from torchvision.models import resnet152
 
 from dstc import params
 from dstc.backbones import BACKBONES, Backbone
 from dstc.models import deeplab_v2
+from dstc.preparation.label_rules import label_rules, task_classes
 from tests.preparation.trees import raw_params
 
 README = Path(__file__).parent.parent / "README.md"
@@ -83,3 +85,13 @@ def test_the_entry_that_readme_shows_is_all_that_a_backbone_takes(monkeypatch: p
         own = deeplab_v2.build_backbone("resnet152", stride_on="second_conv", output_stride=16)
         names = [name for name in resnet152().state_dict() if not name.startswith("fc.")]
     assert list(own.state_dict()) == names
+
+
+def test_the_classes_that_readme_shows_are_accepted() -> None:
+    (shown,) = re.findall(r"^```yaml\n(.+?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    raw = raw_params(paths={"source": "/data/rendered", "target": "/data/photos"})
+    raw["data"] |= YAML(typ="safe").load(shown)["data"]
+    data = params.check_params(raw, "params.yaml").data
+    classes = task_classes(data.classes, data.own.class_names, data.own.colors)
+    rules = label_rules(data.target.layout, classes, data.own.labels, data.own.ignored)
+    assert rules.ids == {7: 0, 8: 0, 26: 1, 24: 2, 0: 255, 255: 255}
