@@ -1,10 +1,11 @@
 """Try every bad input of the tables and count: tried, refused properly (message, exit status, nothing half-written), not.
 
-python -m tests.bad_input
+    python -m tests.bad_input      takes minutes
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from collections import Counter
@@ -43,6 +44,10 @@ class Tally:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bad_input", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
     tally = Tally()
     status = pytest.main(["-q", *map(str, FILES)], plugins=[tally])
     for kind, tried in sorted(tally.tried.items()):
