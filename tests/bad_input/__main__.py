@@ -1,6 +1,6 @@
 """Try every bad input of the tables and count: tried, refused properly (message, exit status, nothing half-written), not.
 
-    python -m tests.bad_input      takes minutes
+python -m tests.bad_input      takes minutes
 """
 
 from __future__ import annotations
