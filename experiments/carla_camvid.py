@@ -8,7 +8,8 @@ was cut off goes on; so the same command resumes. `recommended` is the preset as
 of every switch of co-training and of the optimizer (presets/_released.yaml), but not the weights file, strides and
 normalization, which belong to ResNet; it also is compared by its last checkpoint, its best one on val standing in a column
 of its own. Both, and `averaged_teachers`, begin with the same warm-ups; `released_throughout` has warm-ups of the released
-setting too. Baselines run for as many iterations as the whole pipeline.
+setting too. Baselines run for as many iterations as the whole pipeline. Rows called `earlier` are of the recommended
+setting at an earlier state of the code, measured by hand.
 """
 
 from __future__ import annotations
