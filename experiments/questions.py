@@ -73,6 +73,7 @@ def draw_curve(table: pd.DataFrame, sizes: Sequence[int]) -> None:
     axes.minorticks_off()
     axes.set_ylabel("mIoU, percent")
     axes.grid(alpha=0.3)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)  # beside the curves, never on one
     axes.figure.savefig(RESULTS / "labels.svg", bbox_inches="tight", metadata={"Date": None})
 
 
