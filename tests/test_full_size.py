@@ -124,7 +124,7 @@ def one_step(preset: str, folder: Path) -> str:
         return values
 
     CoTrainer.step = timed  # type: ignore[method-assign]
-    _, stage = measured(co_train)
+    _, stage = measured(lambda: co_train(read_params()))
     _, scored = measured(lambda: score_checkpoints([CO_TRAIN / f"{branch}.pt" for branch in BRANCHES]))
     (took,) = steps
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # kilobytes on Linux
