@@ -21,7 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from dstc.params import read_params
-from experiments.folders import PROJECT, borrow, folder_with_params, run, run_once
+from experiments.folders import PROJECT, borrow, co_trained, folder_with_params, run, run_once
 from experiments.rows import Rows, in_pairs
 from experiments.statistics import mean_and_spread, paired_difference
 
@@ -65,9 +65,7 @@ def pipeline(world: int, seed: int) -> None:
         return
     began = time.perf_counter()
     folder = prepared(world, seed)
-    run(folder, "stages.co_train")
-    run(folder, "stages.evaluate")
-    scores = json.loads((folder / "metrics/summary.json").read_text())["half"]
+    scores = co_trained(folder)
     spent = {"warm_up_source": short, "warm_up_target": short}
     ROWS.add(
         {
@@ -93,9 +91,7 @@ def whole_images(world: int, seed: int) -> None:
     changes = {"data.world.seed": world, "seed": seed, "split.seed": seed, "co_train.combination": "whole_images"}
     folder = folder_with_params(f"whole_images_{world}_seed_{seed}", changes)
     borrow(folder, lender, BORROWED)
-    run(folder, "stages.co_train")
-    run(folder, "stages.evaluate")
-    scores = json.loads((folder / "metrics/summary.json").read_text())["half"]
+    scores = co_trained(folder)
     minutes = round((time.perf_counter() - began) / 60, 1)
     shared = {"world": world, "seed": seed, "iterations": whole, "minutes": minutes}
     branches = ("source_biased", "target_biased", "average")

@@ -6,6 +6,7 @@ stages, the parameters and the code are those of the pipeline.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -64,3 +65,11 @@ def run_once(folder: Path, output: str, module: str, *arguments: str) -> None:
     """As `run`, unless its output is there already."""
     if not (folder / output).exists():
         run(folder, module, *arguments)
+
+
+def co_trained(folder: Path) -> dict[str, float]:
+    """Co-train and evaluate in a folder that holds both warm-ups; the mIoU of every network, percent, half protocol."""
+    run(folder, "stages.co_train")
+    run(folder, "stages.evaluate")
+    scores: dict[str, float] = json.loads((folder / "metrics/summary.json").read_text())["half"]
+    return scores

@@ -9,14 +9,13 @@ many runs affordable, all of them are shorter than the main job and in bf16 (`SH
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from functools import partial
 from typing import Any
 
 from experiments.compare import BORROWED, PAIRS, prepared
-from experiments.folders import borrow, folder_with_params, run
+from experiments.folders import borrow, co_trained, folder_with_params
 from experiments.rows import Rows, in_pairs
 from experiments.statistics import mean_and_spread, paired_difference
 
@@ -66,9 +65,7 @@ def variant(name: str, world: int, seed: int) -> None:
         {"data.world.seed": world, "seed": seed, "split.seed": seed, **SHORTENED, **VARIANTS[name]},
     )
     borrow(folder, lender, BORROWED)
-    run(folder, "stages.co_train")
-    run(folder, "stages.evaluate")
-    scores = json.loads((folder / "metrics/summary.json").read_text())["half"]
+    scores = co_trained(folder)
     minutes = round((time.perf_counter() - began) / 60, 1)
     branches = ("source_biased", "target_biased", "average")
     shared = {"variant": name, "world": world, "seed": seed, "minutes": minutes}
