@@ -1,15 +1,18 @@
 """On a GPU, without DVC: ResNet-101 at 512x512, the preset gta5_cityscapes, 2 + 2 + 2 images (a warm-up: 2). Steps per
 second with their losses fetched each time, as trainings do; the limit is the rate of a large product of bf16 matrices on
 this GPU over the work of a step (13.1 TFLOP of co-training, 2.2 of a warm-up). fp32 convolutions are TF32, as torch has it.
-Then 300 co-training steps from random weights on enlarged scenes of the embedded world: the mean of the supervised losses of
-the first 50 and the last 50; and where the time of the bf16 step goes.
+Then 300 co-training steps from random weights on enlarged images, those of the folder DSTC_REAL_DATA (gta5/ and cityscapes/,
+with labels) where it is set and scenes of the embedded world elsewhere: the mean of the supervised losses of the first 50 and
+the last 50; and where the time of the bf16 step goes.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,6 +25,7 @@ from bench.one_step import LEARNING_RATE, STREAMS, Case, params_of, random_batch
 from bench.rows import Row, share_of_limit
 from dstc.errors import UserError
 from dstc.loading.loaders import Crops
+from dstc.preparation.layouts import list_pairs
 from dstc.preparation.world.build import render_scene
 from dstc.runtime import peak_bytes, wait_for
 from dstc.taxonomy import CITYSCAPES_19, IGNORE, train_ids
@@ -153,29 +157,31 @@ def trained(case: Case, steps: int) -> Row:
         losses.append(float(np.mean([value for name, value in values.items() if name in SUPERVISED])))
     end = max(1, min(50, steps // 2))
     before, after = np.mean(losses[:end]), np.mean(losses[-end:])
-    what = f"supervised loss of {steps} steps, {case.precision}: the first {end}, the last {end}"
+    what = f"supervised loss of {steps} steps on {scenes.origin}, {case.precision}: the first {end}, the last {end}"
     return Row(what, f"{before:.3f}", f"{after:.3f}", f"{after / before:.2f}", "below 1", bool(after < before))
 
 
 class Scenes:
-    """Crops of enlarged scenes of the embedded world."""
+    """Crops of enlarged images of both domains: of the folder DSTC_REAL_DATA, or else of the embedded world."""
 
     def __init__(self, crop: int, count: int = 12) -> None:
         self.crop, size = crop, (2 * crop, -(-9 * crop // 8))
+        real = os.environ.get("DSTC_REAL_DATA")
+        self.origin = "real images" if real else "the embedded world"
         table = np.full(256, IGNORE, np.uint8)
         for label_id, train_id in train_ids("cityscapes", CITYSCAPES_19).items():
             if label_id >= 0:
                 table[label_id] = train_id
-        self.pool: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-        for domain in ("source", "target"):
-            scenes = [render_scene(domain, seed=0, split="train", number=number) for number in range(count)]
-            self.pool[domain] = [
+        self.pool = {
+            domain: [
                 (
                     np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)),
                     table[np.asarray(Image.fromarray(label).resize(size, Image.Resampling.NEAREST))],
                 )
-                for image, label in scenes
+                for image, label in (_real(Path(real), domain, count) if real else _rendered(domain, count))
             ]
+            for domain in ("source", "target")
+        }
 
     def batch(self, number: int, images: int) -> dict[str, Crops]:
         """Labeled target images are a third of the scenes, unlabeled ones the rest."""
@@ -196,6 +202,24 @@ class Scenes:
             cut.append((image[window], label[window]))
         images, labels = zip(*cut, strict=True)
         return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
+
+
+def _rendered(domain: str, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [render_scene(domain, seed=0, split="train", number=number) for number in range(count)]
+
+
+def _real(folder: Path, domain: str, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Evenly spread images (H, W, 3) RGB with their label ids (H, W)."""
+    layout = {"source": "gta5", "target": "cityscapes"}[domain]
+    pairs = [pair for pair in list_pairs(layout, folder / layout, "train") if pair.label]
+    chosen = pairs[:: max(1, len(pairs) // count)][:count]
+    return [
+        (
+            np.asarray(Image.open(folder / layout / pair.image).convert("RGB")),
+            np.asarray(Image.open(folder / layout / str(pair.label))),
+        )
+        for pair in chosen
+    ]
 
 
 def where_the_time_goes(case: Case, *, steps: int = 3, listed: int = 25) -> str:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from experiments.compare import BORROWED, PAIRS, prepared
-from experiments.folders import borrow, co_trained, folder_with_params
+from experiments.folders import borrow, co_trained, folder_with_params, run_once
 from experiments.rows import Rows, in_pairs
 from experiments.statistics import mean_and_spread, paired_difference
 
@@ -45,6 +45,15 @@ RELEASED: dict[str, dict[str, Any]] = {
     "backbone at three times the learning rate": {"optim.backbone_multiplier": 3.0},
     "learning rate at 0.555 of its start at the end": {"co_train.schedule_iterations": 1250},
 }
+RELEASED |= {
+    "all of the above together": {key: value for changes in RELEASED.values() for key, value in changes.items()},
+    # the first of these beside the second, for a step of B1 changes its average of a hundred steps by little
+    "B1 steps before it labels, and the branches themselves label": {
+        "co_train.update": "sequential",
+        "co_train.teacher_decay": 0.0,
+    },
+    "a fiftieth of the source images held out": {"data.source.held_out": 8},
+}
 OURS: dict[str, dict[str, Any]] = {
     "pseudo-labels with running statistics (as in the presets)": {"co_train.teacher_batch_norm": "running"},
     "strong color augmentation": {"co_train.color_augmentation": True},
@@ -64,7 +73,11 @@ def variant(name: str, world: int, seed: int) -> None:
         f"variant_{slug}_world_{world}",
         {"data.world.seed": world, "seed": seed, "split.seed": seed, **SHORTENED, **VARIANTS[name]},
     )
-    borrow(folder, lender, BORROWED)
+    if "data.source.held_out" in VARIANTS[name]:  # other images, the same warm-ups
+        run_once(folder, "data/index/target_val.json", "stages.prepare_data")
+        borrow(folder, lender, BORROWED[2:])
+    else:
+        borrow(folder, lender, BORROWED)
     scores = co_trained(folder)
     minutes = round((time.perf_counter() - began) / 60, 1)
     branches = ("source_biased", "target_biased", "average")

@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import os
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,8 @@ def test_a_case_is_measured(kind: str) -> None:
     assert costs["seconds"] > 0
 
 
-def test_what_runs_on_a_gpu_runs_on_any_device() -> None:
+def test_what_runs_on_a_gpu_runs_on_any_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DSTC_REAL_DATA", raising=False)
     size = gpu.Size("narrow_resnet", crop=64, steps=1, trained=2, matrix=32)
     found = list(gpu.rows_on(torch.device("cpu"), size, compiled=False))
     rows = [row for row in found if isinstance(row, Row)]
@@ -112,9 +114,19 @@ def test_what_runs_on_a_gpu_runs_on_any_device() -> None:
         for kind in ("co-training", "warm-up"):
             assert f"{kind}, {precision}: steps per second" in whats
             assert f"{kind}, {precision}: peak memory" in whats
-        assert f"supervised loss of 2 steps, {precision}: the first 1, the last 1" in whats
+        assert f"supervised loss of 2 steps on the embedded world, {precision}: the first 1, the last 1" in whats
     (table,) = (text for text in found if not isinstance(text, Row) and "convolution" in text)
     assert "| share |" in table
+
+
+@pytest.mark.skipif("DSTC_REAL_DATA" not in os.environ, reason="DSTC_REAL_DATA names no folder of real images")
+def test_real_images_are_enlarged_with_their_labels_for_the_gpu() -> None:
+    scenes = gpu.Scenes(crop=512)
+    assert scenes.origin == "real images"
+    for images, labels in scenes.batch(0, 2).values():
+        assert images.shape == (2, 512, 512, 3)
+        assert labels.shape == (2, 512, 512)
+        assert 3 < len(labels.unique()) <= 20  # train ids and void, of a street
 
 
 def test_the_work_of_a_step_is_that_of_the_issue() -> None:
