@@ -17,9 +17,12 @@ def choose_device(name: str, asked_by: str = "runtime.device") -> torch.device:
     """
     gpu = f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"
     if name == "auto":
-        return torch.device(gpu if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        if gpu == "cuda":
+            return torch.device(gpu)  # there is one, and who only starts others must not take room on it
     try:
-        device = torch.device(gpu if name == "cuda" else name)
+        device = torch.device(gpu if name in ("auto", "cuda") else name)
         if device.type not in ("cpu", "cuda"):
             raise RuntimeError("known are auto, cpu, cuda, cuda:0, cuda:1, ...")
         torch.empty(1, device=device)
