@@ -1,9 +1,9 @@
 """On a GPU, without DVC: ResNet-101 at 512x512, the preset gta5_cityscapes, 2 + 2 + 2 images (a warm-up: 2). Steps per
 second with their losses fetched each time, as trainings do; the limit is the rate of a large product of bf16 matrices on
 this GPU over the work of a step (13.1 TFLOP of co-training, 2.2 of a warm-up). fp32 convolutions are TF32, as torch has it.
-Then 300 co-training steps from random weights on enlarged images, those of the folder DSTC_REAL_DATA (gta5/ and cityscapes/,
-with labels) where it is set and scenes of the embedded world elsewhere: the mean of the supervised losses of the first 50 and
-the last 50; and where the time of the bf16 step goes.
+Then 300 co-training steps from random weights on enlarged images, those of the folder DSTC_REAL_DATA (gta5/ and cityscapes/)
+where it is set and scenes of the embedded world elsewhere: the mean of the supervised losses of the first 50 and the last
+50; and where the time of the bf16 step goes.
 """
 
 from __future__ import annotations

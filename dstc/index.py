@@ -86,6 +86,11 @@ class DomainIndex:
         ids = [by_class.get(train_id) for train_id in range(len(self.class_names))]
         return None if None in ids else [label_id for label_id in ids if label_id is not None]
 
+    def pixels_of_class(self) -> list[int]:
+        """How many pixels each class has in all labels together."""
+        counts = [entry.pixels for entry in self.entries if entry.pixels is not None]
+        return [sum(column) for column in zip(*counts, strict=True)] or [0] * len(self.class_names)
+
     def named(self, names: Iterable[str]) -> DomainIndex:
         """This index cut down to the named images, in the order of the names."""
         by_name, names = {entry.name: entry for entry in self.entries}, list(names)

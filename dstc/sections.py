@@ -114,6 +114,7 @@ class Training(Section):
     schedule_iterations: Count
     learning_rate: Rate
     crop: WidthHeight
+    class_weights: Literal["none", "inverse_log"]
     validate_every: Count
 
     @model_validator(mode="after")

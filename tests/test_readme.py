@@ -46,7 +46,7 @@ def test_each_term_is_the_named_function_in_the_named_file(term: str, path: str,
 def test_every_file_of_the_method_but_its_plumbing_stands_in_the_term_table() -> None:
     files = {f"dstc/method/{path.name}" for path in (README.parent / "dstc/method").glob("[!_]*.py")}
     assert files - {path for _, path, _ in term_table()} == {
-        f"dstc/method/{name}.py" for name in ("batches", "cross_entropy", "division")
+        f"dstc/method/{name}.py" for name in ("batches", "class_weights", "cross_entropy", "division")
     }
 
 

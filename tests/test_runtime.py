@@ -11,7 +11,7 @@ def test_a_process_without_a_gpu_of_its_own_is_told_so_in_one_line(monkeypatch: 
     """More processes than GPUs, with a torchrun typed by hand: nobody has counted them."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("LOCAL_RANK", "63")
-    with pytest.raises(UserError, match="runtime.device: 'auto' cannot be used here"):
+    with pytest.raises(UserError, match=r"runtime\.device: 'auto' cannot be used here"):
         choose_device("auto")
 
 

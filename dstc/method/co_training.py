@@ -56,7 +56,8 @@ class CoTraining:
 class Step:
     """The losses of both branches on one batch. What a branch gets to label is kept for the pictures in `seen`.
 
-    `teachers` are the networks that label and that the alignment looks up to, if not the branches themselves.
+    `teachers` are the networks that label and that the alignment looks up to, if not the branches themselves;
+    `class_weights` (K,) are those of the cross entropy on labels.
     """
 
     def __init__(
@@ -69,8 +70,10 @@ class Step:
         augment: Augment = lambda _, images: images,
         teachers: Branches | None = None,
         division: Division = UNDIVIDED,
+        class_weights: Tensor | None = None,
     ) -> None:
         self.branches, self.batch, self.method, self.division = branches, batch, method, division
+        self.class_weights = class_weights
         self.teachers = teachers or branches
         self.choose, self.augment = choose, augment
         self.seen: dict[str, LabeledBatch | Tensor] = {}
@@ -83,15 +86,16 @@ class Step:
         """Losses of B1, one dict per graph."""
         student = self.branches.source_biased
         source, labeled_target = combine_whole_images(self.batch.source, self.batch.labeled_target)
-        valid, alignment = valid_pixels(source.label), self._alignment(source) if self.method.alignment else None
+        valid = valid_pixels(source.label, self.class_weights)
+        alignment = self._alignment(source) if self.method.alignment else None
         for part in self.division.labeled(source):
             logits = student(part.image)
-            losses = {"source_cross_entropy": cross_entropy(logits, part.label, valid)}
+            losses = {"source_cross_entropy": cross_entropy(logits, part.label, valid, self.class_weights)}
             if alignment:
                 losses["alignment"] = alignment(logits, part.label)
             del logits
             yield losses
-        for loss in cross_entropy_in_parts(student, labeled_target, self.division):
+        for loss in self._cross_entropy(student, labeled_target):
             yield {"target_cross_entropy": loss}
         yield from self._cross_supervision("source_biased")
 
@@ -102,13 +106,16 @@ class Step:
             chosen = self.choose(PASTE, self.batch.source.label)
             combined = combine_within_images(self.batch.source, self.batch.labeled_target, chosen)
             self.seen["combination_2"] = combined
-            for loss in cross_entropy_in_parts(student, combined, self.division):
+            for loss in self._cross_entropy(student, combined):
                 yield {"combined_cross_entropy": loss}
         else:  # switched off: both branches see data combination 1
             for name, batch in (("source", self.batch.source), ("target", self.batch.labeled_target)):
-                for loss in cross_entropy_in_parts(student, batch, self.division):
+                for loss in self._cross_entropy(student, batch):
                     yield {f"{name}_cross_entropy": loss}
         yield from self._cross_supervision("target_biased")
+
+    def _cross_entropy(self, student: nn.Module, batch: LabeledBatch) -> Iterator[Tensor]:
+        return cross_entropy_in_parts(student, batch, self.division, self.class_weights)
 
     def _cross_supervision(self, name: str) -> Iterator[dict[str, Tensor]]:
         if self._is_cross_supervised:

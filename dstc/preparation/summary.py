@@ -36,8 +36,7 @@ def _sizes(index: DomainIndex, shown: int = 3) -> str:
 
 def pixels_of(index: DomainIndex) -> np.ndarray:
     """Labeled pixels of each class, int64 (K,)."""
-    counts = [entry.pixels for entry in index.entries if entry.pixels is not None]
-    return np.sum(counts, axis=0) if counts else np.zeros(len(index.class_names), dtype=np.int64)
+    return np.array(index.pixels_of_class(), dtype=np.int64)
 
 
 def _rarest(index: DomainIndex, shown: int = 5) -> str:

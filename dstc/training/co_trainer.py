@@ -61,6 +61,7 @@ class CoTrainer:
             *(f"source_biased/{name}" for name in SOURCE_BIASED_LOSSES),
             *(f"target_biased/{name}" for name in TARGET_BIASED_LOSSES),
         ]
+        self.class_weights: Tensor | None = None  # of what `run` trains on
         self.averaged = {learner.name: self._averaged(learner) for learner in self.learners if co_train.teacher_decay}
         self.state = TrainingState(self.learners, losses=Curve(losses), averaged=self.averaged)
 
@@ -83,6 +84,7 @@ class CoTrainer:
         """
         schedule, setting = self.co_train, self.setting
         workers = setting.runtime.workers
+        self.class_weights = setting.class_weights(schedule, streams)
         self.val.bring_in(workers)
         train(
             lambda first: training_batches(
@@ -136,6 +138,7 @@ class CoTrainer:
             augment=lambda student, images: self._augment(iteration, student, images),
             teachers=Branches(**self.averaged) if self.averaged else None,
             division=self.setting.division,
+            class_weights=self.class_weights,
         )
         values = training_step(
             [(self.source_biased, step.source_biased_losses), (self.target_biased, step.target_biased_losses)],

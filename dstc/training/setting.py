@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dstc import processes
 from dstc.checkpoints import save_network
@@ -17,6 +17,7 @@ from dstc.index import DomainIndex
 from dstc.loading.loaders import Crops, Share, Stream
 from dstc.loading.normalization import NORMALIZATIONS, Normalization
 from dstc.method.batches import LabeledBatch
+from dstc.method.class_weights import inverse_log_weights
 from dstc.method.division import Division
 from dstc.models.batch_norm import batch_norms, synchronize
 from dstc.models.deeplab_v2 import DeepLabV2, build_network
@@ -143,6 +144,16 @@ class Setting:
             weight_decay=optim.weight_decay,
         )
         return Learner(name, network, optimizer, loss_weights or {})
+
+    def class_weights(self, schedule: Training, streams: Mapping[str, Stream]) -> Tensor | None:
+        """float (K,): the weights that `schedule` asks for, by what the labels of its batches show on average."""
+        if schedule.class_weights == "none":
+            return None
+        shown = torch.zeros(len(self.classes), dtype=torch.float64)
+        for stream in streams.values():
+            pixels = torch.tensor(stream.index.pixels_of_class(), dtype=torch.float64)
+            shown += stream.batch * pixels / pixels.sum().clamp(min=1)
+        return inverse_log_weights(shown / shown.sum().clamp(min=1)).to(self.device, torch.float32)
 
     def _synchronize(self, network: nn.Module) -> None:
         takes_batch_statistics = any(layer.training for layer in batch_norms(network))

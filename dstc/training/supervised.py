@@ -37,7 +37,7 @@ def train_supervised(
     state = TrainingState([learner])
     val.bring_in(setting.runtime.workers)
 
-    seed = stream_seed(setting.seed, name)
+    seed, class_weights = stream_seed(setting.seed, name), setting.class_weights(schedule, streams)
 
     def batches(first: int) -> Iterator[dict[str, Crops]]:
         workers = setting.runtime.workers
@@ -50,7 +50,7 @@ def train_supervised(
 
         def losses() -> Losses:
             for stream, crops in batch.items():
-                for loss in cross_entropy_in_parts(network, setting.on_device(crops), setting.division):
+                for loss in cross_entropy_in_parts(network, setting.on_device(crops), setting.division, class_weights):
                     yield {f"{stream}_cross_entropy": loss}
 
         return training_step([(learner, losses)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,7 @@ SHORT = {
     "crop": [24, 16],
     "validate_every": 1,
     "pictures_every": 2,
+    "class_weights": "none",
     "choose_checkpoint": "last",
 }
 METHOD = {
@@ -140,6 +142,7 @@ def test_the_same_parameters_train_the_same_weights_and_another_seed_others(
 @pytest.mark.parametrize(
     "switch",
     [
+        {"class_weights": "inverse_log"},
         {"paste_with_replacement": True},
         {"alignment_counts_void": True},
         {"teacher_batch_norm": "batch"},
@@ -240,6 +243,21 @@ def test_the_best_checkpoint_on_val_is_kept_only_if_asked_for(tmp_path: Path, mo
     last = weights(co_train(tmp_path)[0])
     assert_same(best, after_one)
     assert not torch.equal(last["source_biased.classifier.0.weight"], best["source_biased.classifier.0.weight"])
+
+
+def test_class_weights_follow_what_the_labels_of_a_batch_show(tmp_path: Path) -> None:
+    """60, 30 and 10 % in one domain, 0, 0 and 100 % in the other, of which a batch holds half as many images."""
+    domain, chosen = small_domain(tmp_path, 2), params(class_weights="inverse_log")
+    other = replace(domain, entries=tuple(replace(entry, pixels=(0, 0, 7)) for entry in domain.entries))
+    streams = {
+        "source": Stream(domain, [tmp_path], 4, [24, 16]),
+        "labeled_target": Stream(other, [tmp_path], 2, [24, 16]),
+        "unlabeled_target": Stream(domain.without_labels(), [tmp_path], 2, [24, 16]),
+    }
+    weights = setting(chosen).class_weights(chosen.co_train, streams)
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([1 / math.log(1.02 + share) for share in (0.4, 0.2, 0.4)])
+    assert setting(chosen).class_weights(params().co_train, streams) is None
 
 
 def test_a_warm_up_lowers_its_loss_and_has_a_column_for_each_stream(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ SWITCHES: list[dict[str, Any]] = [
     {"alignment_counts_void": True, "alignment_weight": 0.5},
     {"teachers_run": "first", "update": "sequential"},
     {"confidence_threshold": 0.4, "teacher_decay": 0.5},
-    {"color_augmentation": True, "combination": "whole_images"},
+    {"color_augmentation": True, "combination": "whole_images", "class_weights": "inverse_log"},
 ]
 
 

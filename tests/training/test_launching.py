@@ -162,7 +162,10 @@ def test_processes_whose_dvc_is_killed_save_and_stop(
     copy: Project, interrupted: Callable[..., tuple[int, str]]
 ) -> None:
     """Not before: what torchrun started is of a process group of its own, as what a dead dvc leaves is."""
-    long = {"iterations": 5000, "schedule_iterations": 5000}  # minutes, for a busy machine notices late that dvc is gone
+    long = {
+        "iterations": 5000,
+        "schedule_iterations": 5000,
+    }  # minutes, for a busy machine notices late that dvc is gone
     copy.edit_params({"warm_up.source": long})
     code, shown = interrupted(lambda pid: os.kill(pid, signal.SIGKILL), ("dvc", "repro", "warm_up_source"))
     assert code == -signal.SIGKILL

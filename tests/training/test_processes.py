@@ -25,7 +25,13 @@ CASES: dict[str, dict[str, Any]] = {
     "other sizes": RUNNING | {"batch": {"source": 6, "labeled_target": 4, "unlabeled_target": 2}},
     "accumulated": RUNNING | {"optim": {"accumulation": 2}, "alignment_counts_void": True},
     "switched": RUNNING
-    | {"teachers_run": "first", "update": "sequential", "confidence_threshold": 0.4, "color_augmentation": True},
+    | {
+        "teachers_run": "first",
+        "update": "sequential",
+        "confidence_threshold": 0.4,
+        "color_augmentation": True,
+        "class_weights": "inverse_log",
+    },
     "averaged, checkpointed": RUNNING | {"teacher_decay": 0.5, "runtime": {"checkpointing": True}},
     "own statistics": OWN_STATISTICS | {"teacher_batch_norm": "batch"},
     "own statistics, averaged": OWN_STATISTICS | {"teacher_batch_norm": "batch", "teacher_decay": 0.5},
