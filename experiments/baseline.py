@@ -1,8 +1,8 @@
-"""Train one baseline in a prepared folder and write its mIoU: `python -m experiments.baseline NAME ITERATIONS`.
+"""Train one baseline in a prepared folder and write its mIoU: `python -m experiments.baseline NAME ITERATIONS [WEIGHTS]`.
 
 source, target: a warm-up of that many iterations; joint: plain joint training on source plus labeled target, half of each
 batch from either; all_labels: the same network on the labels of all target train images. Rate, crops and batch size are
-those of the warm-ups, the schedule reaches zero at the last iteration.
+those of the warm-ups, the schedule reaches zero at the last iteration. WEIGHTS are class weights, none if not given.
 """
 
 from __future__ import annotations
@@ -40,10 +40,15 @@ def streams_of(name: str, params: Params) -> dict[str, Stream]:
     }[name]
 
 
-def main(name: str, iterations: int) -> None:
+def main(name: str, iterations: int, weights: str = "none") -> None:
     params = read_params()
     schedule = params.warm_up.target.model_copy(
-        update={"iterations": iterations, "schedule_iterations": iterations, "validate_every": iterations}
+        update={
+            "iterations": iterations,
+            "schedule_iterations": iterations,
+            "validate_every": iterations,
+            "class_weights": weights,
+        }
     )
     val = ValidationImages(
         load_index(INDEX_TARGET_VAL),
@@ -53,11 +58,11 @@ def main(name: str, iterations: int) -> None:
     )
     setting = Setting.of(params, val.index.classes)
     network = setting.new_network()
-    title = f"{name}_{iterations}"
+    title = f"{name}_{iterations}_{weights}"
     streams = streams_of(name, params)
     state = train_supervised(network, streams, name=title, setting=setting, schedule=schedule, val=val)
     write_text(Path(f"{title}.json"), json.dumps({"miou": state.validation.rows[-1]["target_miou"]}) + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

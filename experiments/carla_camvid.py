@@ -151,7 +151,7 @@ class Comparison:
             return
         began = time.perf_counter()
         run(self.base, "experiments.baseline", name, str(self.whole))
-        miou = json.loads((self.base / f"{name}_{self.whole}.json").read_text())["miou"]
+        miou = json.loads((self.base / f"{name}_{self.whole}_none.json").read_text())["miou"]
         self.add("baseline", name, self.whole, began, miou=round(miou, 2))
 
     def add(self, setting: str, row: str, iterations: int, began: float, **scores: float) -> None:

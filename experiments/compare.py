@@ -6,7 +6,8 @@
 
 Settings were chosen on world 0 with seed 0. The table is of worlds 101 to 105 with seeds 1 to 5, not looked at before.
 Every baseline has two runs, one of a warm-up's iterations and one of as many as the whole pipeline spends; the better
-counts. Last comes co-training with the differentiated combination switched off, which costs most of the method's score here.
+counts. Co-training and the baselines that matter are there with and without class weights (`co_train.class_weights`; the
+warm-ups have none), and co-training also with the differentiated combination switched off, which costs most of its score.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -26,16 +28,22 @@ from experiments.rows import Rows, in_pairs
 from experiments.statistics import mean_and_spread, paired_difference
 
 PAIRS = tuple((100 + seed, seed) for seed in range(1, 6))
-ROWS = Rows("compare", ("world", "seed", "row", "iterations"))
+ROWS = Rows("compare", ("world", "seed", "row", "iterations", "class_weights"))
+WEIGHTS = ("inverse_log", "none")
+AVERAGE = ("average", "inverse_log")  # what all else is compared with
 TITLES = {
-    "source": "warm-up source",
-    "target": "warm-up target",
-    "joint": "joint training, source + labeled target",
-    "source_biased": "source-biased branch",
-    "target_biased": "target-biased branch",
-    "average": "**co-training, average of both branches**",
-    "all_labels": "all target labels (upper bound)",
-    "average_whole_images": "co-training without the differentiated combination, average",
+    ("source", "none"): "warm-up source",
+    ("target", "none"): "warm-up target",
+    ("joint", "none"): "joint training, source + labeled target",
+    ("joint", "inverse_log"): "joint training with class weights",
+    ("source_biased", "inverse_log"): "source-biased branch",
+    ("target_biased", "inverse_log"): "target-biased branch",
+    AVERAGE: "**co-training, average of both branches**",
+    ("average", "none"): "co-training without class weights, average",
+    ("average_whole_images", "none"): "... and without the differentiated combination",
+    ("average_whole_images", "inverse_log"): "co-training without the differentiated combination, average",
+    ("all_labels", "none"): "all target labels (upper bound)",
+    ("all_labels", "inverse_log"): "all target labels with class weights",
 }
 BORROWED = ("world", "index", "split", "warm_up_source", "warm_up_target")
 
@@ -59,81 +67,76 @@ def prepared(world: int, seed: int) -> Path:
     return folder
 
 
-def pipeline(world: int, seed: int) -> None:
+def changes(world: int, seed: int, weights: str) -> dict[str, Any]:
+    return {"data.world.seed": world, "seed": seed, "split.seed": seed, "co_train.class_weights": weights}
+
+
+def co_training(world: int, seed: int, weights: str, combination: str = "differentiated") -> None:
+    """With the warm-ups, which are the same in every case."""
     short, whole = iterations()
-    if ROWS.has(world=world, seed=seed, row="average"):
-        return
-    began = time.perf_counter()
-    folder = prepared(world, seed)
-    scores = co_trained(folder)
-    spent = {"warm_up_source": short, "warm_up_target": short}
-    ROWS.add(
-        {
-            "world": world,
-            "seed": seed,
-            "row": name.removeprefix("warm_up_"),
-            "iterations": spent.get(name, whole),
-            "miou": score,
-            "minutes": round((time.perf_counter() - began) / 60, 1),
-        }
-        for name, score in scores.items()
-    )
-    print(f"world {world} seed {seed}: {scores}", flush=True)
-
-
-def whole_images(world: int, seed: int) -> None:
-    """Co-training from the same warm-ups, but both branches see data combination 1."""
-    _, whole = iterations()
-    if ROWS.has(world=world, seed=seed, row="average_whole_images"):
+    suffix = "" if combination == "differentiated" else f"_{combination}"
+    if ROWS.has(world=world, seed=seed, row=f"average{suffix}", class_weights=weights):
         return
     began = time.perf_counter()
     lender = prepared(world, seed)
-    changes = {"data.world.seed": world, "seed": seed, "split.seed": seed, "co_train.combination": "whole_images"}
-    folder = folder_with_params(f"whole_images_{world}_seed_{seed}", changes)
+    folder = folder_with_params(
+        f"co_trained_{combination}_{weights}_{world}_seed_{seed}",
+        {**changes(world, seed, weights), "co_train.combination": combination},
+    )
     borrow(folder, lender, BORROWED)
     scores = co_trained(folder)
-    minutes = round((time.perf_counter() - began) / 60, 1)
-    shared = {"world": world, "seed": seed, "iterations": whole, "minutes": minutes}
-    branches = ("source_biased", "target_biased", "average")
-    ROWS.add({**shared, "row": f"{branch}_whole_images", "miou": scores[branch]} for branch in branches)
-    print(f"world {world} seed {seed}: on whole images {scores}", flush=True)
+    shared = {"world": world, "seed": seed, "minutes": round((time.perf_counter() - began) / 60, 1)}
+    rows = [
+        {**shared, "row": f"{name}{suffix}", "iterations": whole, "class_weights": weights, "miou": scores[name]}
+        for name in ("source_biased", "target_biased", "average")
+    ]
+    warm_ups = [
+        {**shared, "row": name, "iterations": short, "class_weights": "none", "miou": scores[f"warm_up_{name}"]}
+        for name in ("source", "target")
+        if not ROWS.has(world=world, seed=seed, row=name, iterations=short)
+    ]
+    ROWS.add(rows + warm_ups)
+    print(f"world {world} seed {seed}, {combination}, class weights {weights}: {scores}", flush=True)
 
 
-def baseline(world: int, seed: int, name: str, count: int) -> None:
-    if ROWS.has(world=world, seed=seed, row=name, iterations=count):
+def baseline(world: int, seed: int, name: str, count: int, weights: str = "none") -> None:
+    if ROWS.has(world=world, seed=seed, row=name, iterations=count, class_weights=weights):
         return
     began = time.perf_counter()
-    folder = folder_with_params(
-        f"world_{world}_seed_{seed}", {"data.world.seed": world, "seed": seed, "split.seed": seed}
-    )
-    run(folder, "experiments.baseline", name, str(count))
-    miou = json.loads((folder / f"{name}_{count}.json").read_text())["miou"]
-    minutes = round((time.perf_counter() - began) / 60, 1)
-    ROWS.add([{"world": world, "seed": seed, "row": name, "iterations": count, "miou": miou, "minutes": minutes}])
-    print(f"world {world} seed {seed}: {name} after {count} iterations {miou:.2f}", flush=True)
+    folder = prepared(world, seed)
+    run(folder, "experiments.baseline", name, str(count), weights)
+    miou = json.loads((folder / f"{name}_{count}_{weights}.json").read_text())["miou"]
+    row = {"world": world, "seed": seed, "row": name, "iterations": count, "class_weights": weights, "miou": miou}
+    ROWS.add([{**row, "minutes": round((time.perf_counter() - began) / 60, 1)}])
+    print(f"world {world} seed {seed}: {name} after {count} iterations, weights {weights}: {miou:.2f}", flush=True)
 
 
 def jobs(pairs: tuple[tuple[int, int], ...]) -> Iterator[Callable[[], None]]:
     short, whole = iterations()
-    for world, seed in pairs:
-        yield partial(pipeline, world, seed)
-    for name, count in (
-        ("joint", whole),
-        ("target", whole),
-        ("all_labels", whole),
-        ("source", whole),
-        ("joint", short),
-        ("all_labels", short),
+    for weights in WEIGHTS:
+        for world, seed in pairs:
+            yield partial(co_training, world, seed, weights)
+    for name, count, weights in (
+        ("joint", whole, "inverse_log"),
+        ("all_labels", whole, "inverse_log"),
+        ("joint", whole, "none"),
+        ("target", whole, "none"),
+        ("all_labels", whole, "none"),
+        ("source", whole, "none"),
+        ("joint", short, "none"),
+        ("all_labels", short, "none"),
     ):
         for world, seed in pairs:
-            yield partial(baseline, world, seed, name, count)
-    for world, seed in pairs:
-        yield partial(whole_images, world, seed)
+            yield partial(baseline, world, seed, name, count, weights)
+    for weights in WEIGHTS:
+        for world, seed in pairs:
+            yield partial(co_training, world, seed, weights, "whole_images")
 
 
 def best_per_row() -> pd.DataFrame:
-    """mIoU by (world, seed) and row, the better of a row's runs."""
-    return ROWS.table().pivot_table(index=["world", "seed"], columns="row", values="miou", aggfunc="max")
+    """mIoU by (world, seed) and (row, class weights), the better of a row's runs."""
+    columns = ["row", "class_weights"]
+    return ROWS.table().pivot_table(index=["world", "seed"], columns=columns, values="miou", aggfunc="max")
 
 
 def table() -> str:
@@ -141,11 +144,11 @@ def table() -> str:
     lines = ["| | mIoU, percent | co-training's average minus this |", "|---|---|---|"]
     for row, title in TITLES.items():
         if row in best:
-            gap = "" if row == "average" else paired_difference(best["average"], best[row])
+            gap = "" if row == AVERAGE else paired_difference(best[AVERAGE], best[row])
             lines.append(f"| {title} | {mean_and_spread(best[row])} | {gap} |")
-    better = best[["source", "target"]].max(axis=1)
+    better = best[[("source", "none"), ("target", "none")]].max(axis=1)
     lines.append(
-        f"| better warm-up of each seed | {mean_and_spread(better)} | {paired_difference(best['average'], better)} |"
+        f"| better warm-up of each seed | {mean_and_spread(better)} | {paired_difference(best[AVERAGE], better)} |"
     )
     return "\n".join(lines)
 

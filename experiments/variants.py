@@ -4,7 +4,8 @@
     python -m experiments.variants table
 
 The warm-ups are those of `experiments.compare`, its first three worlds and seeds, so only co-training differs. To make so
-many runs affordable, all of them are shorter than the main job and in bf16 (`SHORTENED`), the whole method among them.
+many runs affordable, all of them are shorter than the main job and in bf16 (`SHORTENED`), the whole method among them; and
+without class weights, which are none of the method's.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ SHORTENED: dict[str, Any] = {
     "co_train.schedule_iterations": 600,
     "co_train.validate_every": 200,
     "model.precision": "bf16",
+    "co_train.class_weights": "none",
 }
 SWITCHED_OFF: dict[str, dict[str, Any]] = {
     "no domain-specific initialization (both from the target warm-up)": {"co_train.initialization": "both_from_target"},
@@ -57,6 +59,11 @@ RELEASED |= {
 OURS: dict[str, dict[str, Any]] = {
     "pseudo-labels with running statistics (as in the presets)": {"co_train.teacher_batch_norm": "running"},
     "strong color augmentation": {"co_train.color_augmentation": True},
+    "class weights of the cross entropy": {"co_train.class_weights": "inverse_log"},
+    "class weights, both branches see combination 1": {
+        "co_train.class_weights": "inverse_log",
+        "co_train.combination": "whole_images",
+    },
     "co-training in fp32": {"model.precision": "fp32"},
 }
 VARIANTS: dict[str, dict[str, Any]] = {WHOLE: {}} | SWITCHED_OFF | RELEASED | OURS

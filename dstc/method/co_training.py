@@ -57,7 +57,7 @@ class Step:
     """The losses of both branches on one batch. What a branch gets to label is kept for the pictures in `seen`.
 
     `teachers` are the networks that label and that the alignment looks up to, if not the branches themselves;
-    `class_weights` (K,) are those of the cross entropy on labels.
+    `class_weights` (K,) are those of every cross entropy.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Step:
         if self._is_cross_supervised:
             student: nn.Module = getattr(self.branches, name)
             mixed, weight = self._unlabeled_for(name)
-            for loss in cross_supervision(student, mixed, weight, self.division):
+            for loss in cross_supervision(student, mixed, weight, self.division, self.class_weights):
                 yield {"cross_supervision": loss}
 
     @property

@@ -53,9 +53,13 @@ def confident_share(confident: Tensor, label: Tensor) -> Tensor:
 
 
 def cross_supervision(
-    student: nn.Module, unlabeled: LabeledBatch, weight: Tensor | None = None, division: Division = UNDIVIDED
+    student: nn.Module,
+    unlabeled: LabeledBatch,
+    weight: Tensor | None = None,
+    division: Division = UNDIVIDED,
+    class_weights: Tensor | None = None,
 ) -> Iterator[Tensor]:
     """Cross entropy of the student on unlabeled (mixed) images against the other branch's (equally mixed) pseudo-labels,
     times a scalar `weight` (1 if None); a graph for each part of the batch."""
-    for loss in cross_entropy_in_parts(student, unlabeled, division):
+    for loss in cross_entropy_in_parts(student, unlabeled, division, class_weights):
         yield loss if weight is None else weight * loss

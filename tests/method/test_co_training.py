@@ -46,6 +46,7 @@ class Run:
     batch: CoTrainingBatch = field(default_factory=batch)
     choose: Callable[[str, Tensor], Tensor] = choose
     augment: Callable[[str, Tensor], Tensor] | None = None
+    class_weights: Tensor | None = None
 
     def __post_init__(self) -> None:
         self.branches = Branches(network(0), network(1))
@@ -54,7 +55,8 @@ class Run:
         for name in ("source_biased", "target_biased"):
             getattr(self.branches, name).register_forward_hook(self._note(name))
         more = {"augment": self.augment} if self.augment else {}
-        self.step = Step(self.branches, self.batch, self.method, choose=self.choose, **more)
+        weights = self.class_weights
+        self.step = Step(self.branches, self.batch, self.method, choose=self.choose, class_weights=weights, **more)
         self.source_biased = self._add_up(self.step.source_biased_losses())
         self.target_biased = self._add_up(self.step.target_biased_losses())
 
@@ -334,3 +336,16 @@ def test_cross_supervision_weighs_as_the_share_of_pixels_its_teacher_is_sure_of(
     losses = [run.source_biased["cross_supervision"] for run in (weighted, plain)]
     assert losses[0] / losses[1] == pytest.approx(share, rel=1e-4)
     assert weighted.target_biased["cross_supervision"] < plain.target_biased["cross_supervision"]
+
+
+def test_class_weights_weigh_every_cross_entropy_and_not_the_alignment() -> None:
+    weights = torch.tensor([1.5, 50.0, 2.0, 7.0, 3.0])
+    plain, weighted = Run(), Run(class_weights=weights)
+    for branch in ("source_biased", "target_biased"):
+        for name, loss in getattr(plain, branch).items():
+            same = loss == pytest.approx(getattr(weighted, branch)[name], rel=1e-6)
+            assert same == (name == "alignment"), name
+    logits = weighted.logits[weighted.passes.index(("source_biased", "learns"))]  # the first of them, on the source
+    label = weighted.batch.source.label.long()
+    expected = nn.functional.cross_entropy(logits, label, weight=weights, ignore_index=255)
+    assert weighted.source_biased["source_cross_entropy"] == pytest.approx(expected.item(), rel=1e-5)
