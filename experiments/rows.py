@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +31,22 @@ class Rows:
         return bool(len(table)) and bool((table[list(values)] == pd.Series(values)).all(axis=1).any())
 
     def add(self, rows: Iterable[Row]) -> None:
-        with self._lock:
+        with self._lock, _one_at_a_time():
             table = (
                 pd.concat([self.table(), pd.DataFrame(list(rows))]) if self.path.exists() else pd.DataFrame(list(rows))
             )
             table.drop_duplicates(list(self.key), keep="last").to_csv(self.path, index=False)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Several measurements may run side by side, each of which reads the file and writes it anew."""
+    folder = os.open(RESULTS, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def in_pairs(jobs: Iterable[Callable[[], None]]) -> None:
