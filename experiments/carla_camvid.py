@@ -7,9 +7,10 @@ One process at a time, one thread. What has its row in results/carla_camvid.csv 
 was cut off goes on; so the same command resumes. `recommended` is the preset as it is. `released` takes the released side
 of every switch of co-training and of the optimizer (presets/_released.yaml), but not the weights file, strides and
 normalization, which belong to ResNet; it also is compared by its last checkpoint, its best one on val standing in a column
-of its own. Both, and `averaged_teachers`, begin with the same warm-ups; `released_throughout` has warm-ups of the released
-setting too. Baselines run for as many iterations as the whole pipeline. Rows called `earlier` are of the recommended
-setting at an earlier state of the code, measured by hand.
+of its own. `plain` is the preset's method as the full-size presets have it, without averaged teachers, confidence weight and
+class weights; `averaged_teachers` lacks the last of these only. All begin with the same warm-ups; `released_throughout` has
+warm-ups of the released setting too. Baselines run for as many iterations as the whole pipeline. Rows called `earlier` are of
+the plain setting at an earlier state of the code, measured by hand.
 """
 
 from __future__ import annotations
@@ -37,10 +38,8 @@ from stages.places import CO_TRAIN
 ROWS = Rows("carla_camvid", ("setting", "row", "iterations", "seed"))
 WARM_UPS = ("source", "target")
 AVERAGE_FILE = "average.json"
-SETTINGS = ("recommended", "released", "averaged_teachers", "released_throughout")
+SETTINGS = ("recommended", "released", "plain", "averaged_teachers", "released_throughout")
 BASELINES = ("joint", "all_labels", "target", "source")
-# what params.yaml has for networks that begin as poor teachers, and the presets have not
-AVERAGED_TEACHERS = ("teacher_decay", "confidence_threshold", "cross_supervision_from")
 
 
 def preset_changes(given: argparse.Namespace) -> dict[str, Any]:
@@ -65,11 +64,14 @@ def preset_changes(given: argparse.Namespace) -> dict[str, Any]:
 def setting_changes(setting: str, preset: dict[str, Any]) -> dict[str, Any]:
     """What a setting changes in the preset, by dotted key."""
     params = read_yaml(PROJECT / "params.yaml")
-    if setting == "averaged_teachers":
-        return {f"co_train.{name}": params["co_train"][name] for name in AVERAGED_TEACHERS}
     if setting == "recommended":
         return {}
-    released = dict(leaves(read_yaml(PROJECT / "presets/_released.yaml"), params))
+    common = dict(leaves(read_yaml(PROJECT / "presets/_recommended.yaml"), params))
+    if setting == "plain":
+        return {key: value for key, value in common.items() if key.startswith("co_train.")}
+    if setting == "averaged_teachers":
+        return {"co_train.class_weights": common["co_train.class_weights"]}
+    released = common | dict(leaves(read_yaml(PROJECT / "presets/_released.yaml"), params))
     parts = ("optim.", "co_train.") if setting == "released" else ("optim.", "co_train.", "warm_up.")
     changes = {key: value for key, value in released.items() if key.startswith(parts)}
     full = read_yaml(PROJECT / "presets/gta5_cityscapes.yaml")["co_train"]["iterations"]
