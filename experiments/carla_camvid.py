@@ -9,8 +9,8 @@ of every switch of co-training and of the optimizer (presets/_released.yaml), bu
 normalization, which belong to ResNet; it also is compared by its last checkpoint, its best one on val standing in a column
 of its own. `plain` is the preset's method as the full-size presets have it, without averaged teachers, confidence weight and
 class weights; `averaged_teachers` lacks the last of these only. All begin with the same warm-ups; `released_throughout` has
-warm-ups of the released setting too. Baselines run for as many iterations as the whole pipeline. Rows called `earlier` are of
-the plain setting at an earlier state of the code, measured by hand.
+warm-ups of the released setting too. Baselines run for as many iterations as the whole pipeline. Rows called `earlier` are
+of the plain setting at an earlier state of the code, measured by hand.
 """
 
 from __future__ import annotations
