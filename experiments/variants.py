@@ -48,7 +48,7 @@ RELEASED: dict[str, dict[str, Any]] = {
     "learning rate at 0.555 of its start at the end": {"co_train.schedule_iterations": 1250},
 }
 RELEASED |= {
-    "all of the above together": {key: value for changes in RELEASED.values() for key, value in changes.items()},
+    "every released side together": {key: value for changes in RELEASED.values() for key, value in changes.items()},
     # the first of these beside the second, for a step of B1 changes its average of a hundred steps by little
     "B1 steps before it labels, and the branches themselves label": {
         "co_train.update": "sequential",
