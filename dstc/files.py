@@ -14,9 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
-
-Made = TypeVar("Made")
+from typing import Any
 
 
 def work_folder() -> Path:
@@ -32,10 +30,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
-    handle, name = _beside(path, tempfile.mkstemp)
-    partial = Path(name)
+    partial, handle = _locked_beside(path, _empty_file)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield partial
         partial.chmod(0o644)  # mkstemp's 0600 would keep the result from everyone else
         os.fsync(handle)  # else a machine that goes down could keep the new name and lose the content
@@ -70,10 +66,8 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
     """Give a temporary sibling folder to fill; on success it replaces `folder`, on failure it disappears."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(folder)
-    partial = Path(_beside(folder, tempfile.mkdtemp))
-    handle = os.open(partial, os.O_RDONLY)
+    partial, handle = _locked_beside(folder, tempfile.mkdtemp)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield partial
         partial.chmod(0o755)
         shutil.rmtree(folder, ignore_errors=True)
@@ -86,12 +80,31 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
         os.close(handle)
 
 
-def _beside(path: Path, make: Callable[..., Made]) -> Made:
-    try:
-        return make(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    except OSError as error:
-        error.filename = str(path)
-        raise
+def _empty_file(**place: Any) -> str:
+    handle, name = tempfile.mkstemp(**place)
+    os.close(handle)
+    return name
+
+
+def _locked_beside(path: Path, make: Callable[..., str]) -> tuple[Path, int]:
+    """A temporary file or folder beside `path`, and the handle that locks it."""
+    while True:
+        try:
+            partial = Path(make(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+            handle = os.open(partial, os.O_RDONLY)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except FileNotFoundError:
+            if path.parent.is_dir():
+                continue  # see below
+            raise
+        except OSError as error:
+            error.filename = str(path)
+            raise
+        if partial.exists():
+            return partial, handle
+        os.close(
+            handle
+        )  # another writer of `path` took it for a leftover in the moment before it was locked: once more
 
 
 def _name_for_people(error: OSError, partial: Path, path: Path) -> None:

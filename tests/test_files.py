@@ -1,10 +1,14 @@
+import fcntl
 import os
 import resource
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,6 +83,35 @@ def test_what_a_killed_process_left_is_removed_by_the_next_and_what_a_living_one
             pass
         assert len([path for path in tmp_path.iterdir() if path.suffix == ".partial"]) == int(living)
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
+@pytest.mark.parametrize("made_by", ["mkstemp", "mkdtemp"])
+@pytest.mark.parametrize("moment", ["before it is opened", "before it is locked"])
+def test_what_another_writer_takes_for_a_leftover_before_it_is_locked_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_by: str, moment: str
+) -> None:
+    """Two writers of one name, and the second one looks for leftovers just then."""
+    module, name = (tempfile, made_by) if moment == "before it is opened" else (fcntl, "flock")
+    real, taken = getattr(module, name), []
+
+    def interfered(*arguments: Any, **named: Any) -> Any:
+        made = real(*arguments, **named)
+        if not taken:
+            taken.extend(tmp_path.glob(".a.*.partial"))
+            assert len(taken) == 1
+            shutil.rmtree(taken[0]) if taken[0].is_dir() else taken[0].unlink()
+        return made
+
+    monkeypatch.setattr(module, name, interfered)
+    if made_by == "mkstemp":
+        write_text(tmp_path / "a", "content")
+        assert (tmp_path / "a").read_text() == "content"
+    else:
+        with folder_written_whole(tmp_path / "a") as folder:
+            (folder / "b").write_text("content")
+        assert (tmp_path / "a/b").read_text() == "content"
+    assert taken
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_full_disk_is_told_with_the_name_of_the_file_and_the_old_one_stays(tmp_path: Path) -> None:
