@@ -40,7 +40,7 @@ TITLES = {
     ("target_biased", "inverse_log"): "target-biased branch",
     AVERAGE: "**co-training, average of both branches**",
     ("average", "none"): "co-training without class weights, average",
-    ("average_whole_images", "none"): "... and without the differentiated combination (worlds 101 to 103)",
+    ("average_whole_images", "none"): "... and without the differentiated combination",
     ("average_whole_images", "inverse_log"): "co-training without the differentiated combination, average",
     ("all_labels", "none"): "all target labels, without class weights",
     ("all_labels", "inverse_log"): "all target labels with class weights",
@@ -55,20 +55,19 @@ def iterations() -> tuple[int, int]:
     return params.warm_up.target.iterations, warm_ups + params.co_train.iterations
 
 
+def of_pair(world: int, seed: int) -> dict[str, Any]:
+    """The parameters, by dotted key, that make a run one of this world and seed."""
+    return {"data.world.seed": world, "seed": seed, "split.seed": seed}
+
+
 def prepared(world: int, seed: int) -> Path:
     """A folder with this world indexed and split, and both warm-ups in it."""
-    folder = folder_with_params(
-        f"world_{world}_seed_{seed}", {"data.world.seed": world, "seed": seed, "split.seed": seed}
-    )
+    folder = folder_with_params(f"world_{world}_seed_{seed}", of_pair(world, seed))
     run_once(folder, "data/index/target_val.json", "stages.prepare_data")
     run_once(folder, "data/split", "stages.make_split")
     run_once(folder, "data/warm_up_source/network.pt", "stages.warm_up", "source")
     run_once(folder, "data/warm_up_target/network.pt", "stages.warm_up", "target")
     return folder
-
-
-def changes(world: int, seed: int, weights: str) -> dict[str, Any]:
-    return {"data.world.seed": world, "seed": seed, "split.seed": seed, "co_train.class_weights": weights}
 
 
 def co_training(world: int, seed: int, weights: str, combination: str = "differentiated") -> None:
@@ -81,7 +80,7 @@ def co_training(world: int, seed: int, weights: str, combination: str = "differe
     lender = prepared(world, seed)
     folder = folder_with_params(
         f"co_trained_{combination}_{weights}_{world}_seed_{seed}",
-        {**changes(world, seed, weights), "co_train.combination": combination},
+        {**of_pair(world, seed), "co_train.class_weights": weights, "co_train.combination": combination},
     )
     borrow(folder, lender, BORROWED)
     scores = co_trained(folder)
@@ -145,7 +144,9 @@ def table() -> str:
     for row, title in TITLES.items():
         if row in best:
             gap = "" if row == AVERAGE else paired_difference(best[AVERAGE], best[row])
-            lines.append(f"| {title} | {mean_and_spread(best[row])} | {gap} |")
+            worlds = best[row].count()
+            only = f" ({worlds} of the worlds)" if worlds < len(best) else ""
+            lines.append(f"| {title}{only} | {mean_and_spread(best[row])} | {gap} |")
         if row == ("target", "none"):
             better = best[[("source", "none"), row]].max(axis=1)
             gap = paired_difference(best[AVERAGE], better)

@@ -15,7 +15,7 @@ import time
 from functools import partial
 from typing import Any
 
-from experiments.compare import BORROWED, PAIRS, prepared
+from experiments.compare import BORROWED, PAIRS, of_pair, prepared
 from experiments.folders import borrow, co_trained, folder_with_params, run_once
 from experiments.rows import Rows, in_pairs
 from experiments.statistics import mean_and_spread, paired_difference
@@ -49,7 +49,7 @@ RELEASED: dict[str, dict[str, Any]] = {
 }
 RELEASED |= {
     "every released side together": {key: value for changes in RELEASED.values() for key, value in changes.items()},
-    # the first of these beside the second, for a step of B1 changes its average of a hundred steps by little
+    # where averages label, a step of B1 changes nothing before the next one; to be read beside "the branches themselves"
     "B1 steps before it labels, and the branches themselves label": {
         "co_train.update": "sequential",
         "co_train.teacher_decay": 0.0,
@@ -78,7 +78,7 @@ def variant(name: str, world: int, seed: int) -> None:
     slug = "_".join(f"{key.rpartition('.')[2]}_{value}" for key, value in VARIANTS[name].items()) or "whole"
     folder = folder_with_params(
         f"variant_{slug}_world_{world}",
-        {"data.world.seed": world, "seed": seed, "split.seed": seed, **SHORTENED, **VARIANTS[name]},
+        {**of_pair(world, seed), **SHORTENED, **VARIANTS[name]},
     )
     if "data.source.held_out" in VARIANTS[name]:  # other images, the same warm-ups
         run_once(folder, "data/index/target_val.json", "stages.prepare_data")
