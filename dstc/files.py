@@ -91,20 +91,25 @@ def _locked_beside(path: Path, make: Callable[..., str]) -> tuple[Path, int]:
     while True:
         try:
             partial = Path(make(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-            handle = os.open(partial, os.O_RDONLY)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except FileNotFoundError:
-            if path.parent.is_dir():
-                continue  # see below
-            raise
         except OSError as error:
             error.filename = str(path)
             raise
-        if partial.exists():
+        # Not there: another writer of `path` took it for a leftover in the moment before it was locked. Once more.
+        with suppress(FileNotFoundError):
+            handle = os.open(partial, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                partial.stat()
+            except OSError as error:
+                os.close(handle)
+                _discard(partial)
+                _name_for_people(error, partial, path)
+                raise
             return partial, handle
-        os.close(
-            handle
-        )  # another writer of `path` took it for a leftover in the moment before it was locked: once more
+
+
+def _discard(partial: Path) -> None:
+    shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
 
 
 def _name_for_people(error: OSError, partial: Path, path: Path) -> None:
@@ -118,6 +123,6 @@ def _remove_leftovers(path: Path) -> None:
             handle = os.open(leftover, os.O_RDONLY)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+                _discard(leftover)
             finally:
                 os.close(handle)

@@ -1,3 +1,4 @@
+import errno
 import fcntl
 import os
 import resource
@@ -112,6 +113,20 @@ def test_what_another_writer_takes_for_a_leftover_before_it_is_locked_is_begun_a
         assert (tmp_path / "a/b").read_text() == "content"
     assert taken
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("write", [written_whole, folder_written_whole])
+def test_where_nothing_can_be_locked_the_error_names_the_place_and_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Any
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OSError, match="No locks available") as refused, write(tmp_path / "a"):
+        pass
+    assert refused.value.filename == str(tmp_path / "a")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_full_disk_is_told_with_the_name_of_the_file_and_the_old_one_stays(tmp_path: Path) -> None:
