@@ -1,7 +1,7 @@
 """Being asked to stop: Ctrl-C, SIGTERM, or the death of the dvc that started this process.
 
-A killed dvc would otherwise leave a second writer behind. The trainer is dvc's own child under bash, zsh, dash and other
-shells that replace themselves by a single command; under one that does not, such as fish, it is the shell that is watched.
+A killed dvc would otherwise leave a second writer behind. The trainer is dvc's own child because each command in dvc.yaml
+begins with `exec`: dash (a container's /bin/sh) and fish would stay in between, and live on when dvc is gone.
 """
 
 from __future__ import annotations

@@ -81,6 +81,7 @@ class Project:
         return {
             **kept,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "SHELL": "/bin/sh",  # dvc's where none is set, as in containers; often dash, which stays as python's parent
             "DVC_NO_ANALYTICS": "1",
             "DVC_SITE_CACHE_DIR": str(self.root.parent / "site_cache"),  # else DVC's state database outlives the test
             "GIT_CONFIG_GLOBAL": os.devnull,
