@@ -17,7 +17,7 @@ repro: $(READY)
 	dvc repro
 
 test: $(READY)
-	pytest -n 2 -m "not slow"
+	pytest -n 2 -m "not slow" --timeout 300
 
 test-slow: $(READY)
 	pytest -m slow

@@ -29,7 +29,7 @@ from dstc.files import work_folder, written_whole
 from dstc.loading.data_files import DataFile, Stamp
 
 GIGABYTE = 10**9
-LEFT_FREE = 0.1  # of the disk: other things live there
+LEFT_FREE = 0.1  # of what the disk has left for it and others; of the whole disk, a well filled one would never do
 
 _MAGIC = b"dstc-u8\x01"
 _MARK = struct.Struct("<8s3q")  # magic, stamp
@@ -91,8 +91,8 @@ class Cache:
             leftover.unlink(missing_ok=True)
         held = sorted((status.st_mtime_ns, status.st_size, path) for path, status in self._files())
         used = sum(size for _, size, _ in held)
-        disk = shutil.disk_usage(self.folder)
-        limit = min(self.limit, used + disk.free - int(LEFT_FREE * disk.total))
+        available = used + shutil.disk_usage(self.folder).free
+        limit = min(self.limit, int((1 - LEFT_FREE) * available))
         for _, size, path in held:
             if used + wanted <= limit:
                 break
