@@ -346,8 +346,7 @@ def test_a_killed_filling_leaves_nothing_half_written_and_no_lock(tmp_path: Path
     files = [image_file(entry, index, [tmp_path]) for entry in index.entries]
     process = filling_slowly(tmp_path, index, 0.05)
     assert process.stdout is not None
-    while process.stdout.readline() != "decoded\n":
-        pass
+    assert "decoded\n" in iter(process.stdout.readline, ""), "it ended without decoding anything"
     time.sleep(0.2)
     process.send_signal(signal.SIGKILL)
     process.communicate()
