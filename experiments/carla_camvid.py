@@ -9,8 +9,8 @@ of every switch of co-training and of the optimizer (presets/_released.yaml), bu
 normalization, which belong to ResNet; it also is compared by its last checkpoint, its best one on val standing in a column
 of its own. `plain` is the preset's method as the full-size presets have it, without averaged teachers, confidence weight and
 class weights; `averaged_teachers` lacks the last of these only. All begin with the same warm-ups; `released_throughout` has
-warm-ups of the released setting too. Baselines run for as many iterations as the whole pipeline. Rows called `earlier` are
-of the plain setting at an earlier state of the code, measured by hand.
+warm-ups of the released setting too. Baselines run for as many iterations as the whole pipeline, without class weights but
+for `joint_class_weights`. Rows called `earlier` are of the plain setting at an earlier state of the code, measured by hand.
 """
 
 from __future__ import annotations
@@ -39,7 +39,13 @@ ROWS = Rows("carla_camvid", ("setting", "row", "iterations", "seed"))
 WARM_UPS = ("source", "target")
 AVERAGE_FILE = "average.json"
 SETTINGS = ("recommended", "released", "plain", "averaged_teachers", "released_throughout")
-BASELINES = ("joint", "all_labels", "target", "source")
+BASELINES = {  # what it trains on, and the class weights of its cross entropy
+    "joint": ("joint", "none"),
+    "joint_class_weights": ("joint", "inverse_log"),
+    "all_labels": ("all_labels", "none"),
+    "target": ("target", "none"),
+    "source": ("source", "none"),
+}
 
 
 def preset_changes(given: argparse.Namespace) -> dict[str, Any]:
@@ -152,8 +158,9 @@ class Comparison:
         if ROWS.has(setting="baseline", row=name, iterations=self.whole, seed=self.seed):
             return
         began = time.perf_counter()
-        run(self.base, "experiments.baseline", name, str(self.whole))
-        miou = json.loads((self.base / f"{name}_{self.whole}_none.json").read_text())["miou"]
+        streams, weights = BASELINES[name]
+        run(self.base, "experiments.baseline", streams, str(self.whole), weights)
+        miou = json.loads((self.base / f"{streams}_{self.whole}_{weights}.json").read_text())["miou"]
         self.add("baseline", name, self.whole, began, miou=round(miou, 2))
 
     def add(self, setting: str, row: str, iterations: int, began: float, **scores: float) -> None:
@@ -188,7 +195,7 @@ def main() -> None:
         "--co-training", type=int, default=400, help="its iterations; the preset's warm-ups come on top"
     )
     running.add_argument("--seed", type=int, default=0)
-    running.add_argument("--only", nargs="*", choices=SETTINGS + BASELINES, default=SETTINGS[:3] + BASELINES)
+    running.add_argument("--only", nargs="*", choices=[*SETTINGS, *BASELINES], default=[*SETTINGS[:3], *BASELINES])
     given = parser.parse_args()
     if given.command == "table":
         print(table())
