@@ -3,14 +3,15 @@
     python -m experiments.carla_camvid run --source DIR --target DIR --weights FILE [--co-training 400] [--seed 0]
     python -m experiments.carla_camvid table
 
-One process at a time, one thread. What has its row in results/carla_camvid.csv is not computed again, and a training that
-was cut off goes on; so the same command resumes. `recommended` is the preset as it is. `released` takes the released side
-of every switch of co-training and of the optimizer (presets/_released.yaml), but not the weights file, strides and
-normalization, which belong to ResNet; it also is compared by its last checkpoint, its best one on val standing in a column
-of its own. `plain` is the preset's method as the full-size presets have it, without averaged teachers, confidence weight and
-class weights; `averaged_teachers` lacks the last of these only. All begin with the same warm-ups; `released_throughout` has
-warm-ups of the released setting too. Baselines run for as many iterations as the whole pipeline, without class weights but
-for `joint_class_weights`. Rows called `earlier` are of the plain setting at an earlier state of the code, measured by hand.
+One process at a time, one thread. What has its row in results/carla_camvid.csv is not computed again, and a training
+that was cut off goes on; so the same command resumes. `recommended` is the preset as it is. `released` takes the
+released side of every switch of co-training and of the optimizer (presets/_released.yaml), but not the weights file,
+strides and normalization, which belong to ResNet; it also is compared by its last checkpoint, its best one on val
+standing in a column of its own. `plain` is the preset's method as the full-size presets have it, without averaged
+teachers, confidence weight, class weights and the later start of unlabeled images; `averaged_teachers` lacks class
+weights only. All begin with the same warm-ups; `released_throughout` has warm-ups of the released setting too.
+Baselines run for as many iterations as the whole pipeline, without class weights but for `joint_class_weights`. Rows
+called `earlier` are of the plain setting at an earlier state of the code, measured by hand.
 """
 
 from __future__ import annotations
