@@ -132,7 +132,12 @@ def start(arena: Arena, stage: str, plan: Mapping[str, Any] | None, workers: int
         )
         status = dvc.wait(LIMIT)
         said.seek(0)
-        return status, said.read()
+        shown = said.read()
+    if "Unable to read RWLock-file" in shown:  # dvc itself was killed while it wrote that file, not whole or not at all
+        print("dvc left a torn .dvc/tmp/rwlock: deleted, as README says", flush=True)
+        (arena.project.root / ".dvc/tmp/rwlock").unlink()
+        return start(arena, stage, plan, workers)
+    return status, shown
 
 
 def kills_of(trial: int, seed: int) -> Iterator[Kill]:
