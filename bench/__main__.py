@@ -16,8 +16,8 @@ from pathlib import Path
 
 from bench.machine import description
 from bench.rows import Row, markdown
-from dstc.errors import UserError
-from dstc.files import write_text
+from dstc.core.errors import UserError
+from dstc.core.files import write_text
 
 # A module each, with a docstring and a function `rows`; what that gives as text goes below the table.
 GROUPS = ("data", "step", "memory", "evaluation", "startup", "growth", "gpu")

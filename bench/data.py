@@ -15,14 +15,14 @@ from PIL import Image
 
 from bench.clock import cpu_milliseconds
 from bench.rows import Row, times_as_fast
-from dstc.index import DomainIndex, Entry, digest
-from dstc.loading.cache import Cache
-from dstc.loading.filling import fill
-from dstc.loading.loaders import Stream
-from dstc.loading.normalization import NORMALIZATIONS
-from dstc.preparation.world.build import render_scene
-from dstc.randomness import generator
-from dstc.taxonomy import CITYSCAPES_19, IGNORE, train_ids
+from dstc.core.index import DomainIndex, Entry, digest
+from dstc.core.randomness import generator
+from dstc.core.taxonomy import CITYSCAPES_19, IGNORE, train_ids
+from dstc.data.cache import Cache
+from dstc.data.loaders import Stream
+from dstc.data.prefetch import fill
+from dstc.models.normalization import NORMALIZATIONS
+from dstc.world.build import render_scene
 
 CROP = (512, 512)
 SETS = {"GTA5": ("source", (1914, 1052), (1280, 720)), "Cityscapes": ("target", (2048, 1024), (1024, 512))}

@@ -14,11 +14,11 @@ from torch.nn import functional as F
 
 from bench.clock import cpu_milliseconds
 from bench.rows import Row, share_of, times_as_fast
-from dstc.evaluation.confusion_matrix import ConfusionMatrix, most_likely
+from dstc.core.taxonomy import IGNORE
 from dstc.evaluation.protocols import evaluate
 from dstc.evaluation.rows import AVERAGE, ROWS
+from dstc.label_maps.confusion_matrix import ConfusionMatrix, most_likely
 from dstc.models.deeplab_v2 import DeepLabV2, build_network
-from dstc.taxonomy import IGNORE
 
 K = 19
 NETWORKS = [row for row in ROWS if row != AVERAGE]

@@ -23,15 +23,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.one_step import LEARNING_RATE, STREAMS, Case, params_of, random_batch, step_of
 from bench.rows import Row, share_of_limit
-from dstc.errors import UserError
-from dstc.loading.loaders import Crops
+from dstc.core.device import peak_bytes, wait_for
+from dstc.core.errors import UserError
+from dstc.core.taxonomy import CITYSCAPES_19, IGNORE, train_ids
+from dstc.data.loaders import Crops
 from dstc.preparation.layouts import list_pairs
-from dstc.preparation.world.build import render_scene
-from dstc.runtime import peak_bytes, wait_for
-from dstc.taxonomy import CITYSCAPES_19, IGNORE, train_ids
-from dstc.training.evidence import Evidence
-from dstc.training.setting import Setting
+from dstc.training.context import Setting
+from dstc.training.failure_snapshot import FailureSnapshot
 from dstc.training.step import finite_losses
+from dstc.world.build import render_scene
 
 # Passes of a step, in forward passes over two crops: a backward pass is two of them.
 PASSES = {"co_training": 8 + 5 * 2, "supervised": 1 + 2}
@@ -101,7 +101,7 @@ class Run:
         self.setting = Setting.of(params, CITYSCAPES_19)
         forget_peak(self.setting.device)
         self._step, self._learners = step_of(case, self.setting, params)
-        self._evidence = Evidence({learner.name: learner.network for learner in self._learners})
+        self._evidence = FailureSnapshot({learner.name: learner.network for learner in self._learners})
 
     def step(self, batch: dict[str, Crops]) -> dict[str, float]:
         self._evidence.note()

@@ -16,10 +16,10 @@ from PIL import Image
 from bench.clock import slope
 from bench.one_step import Case, measured
 from bench.rows import Row, slope_of
+from dstc.core.taxonomy import CITYSCAPES_19
 from dstc.preparation.indexing import Domain, index_domains
 from dstc.preparation.label_rules import label_rules
-from dstc.preparation.world.build import render_scene
-from dstc.taxonomy import CITYSCAPES_19
+from dstc.world.build import render_scene
 
 BACKBONE = os.environ.get("BENCH_BACKBONE", "narrow_resnet")
 CROPS = (128, 256, 384, 512)

@@ -1,6 +1,6 @@
 """Peak memory of a co-training step beside that of a supervised step of the same network and crop plus the second network's
 weights and momentum: ResNet-101, 2 + 2 + 2 images against 2, the preset gta5_cityscapes, where the branches label for each
-other; then with moving averages that do (`co_train.teacher_decay`), weights of their own. "Tensors" are the bytes of all
+other; then with moving averages that do (`co_train.ema_decay`), weights of their own. "Tensors" are the bytes of all
 tensors that are alive at once, counted in fp32 on torch's "meta" device: exact, and the same on a GPU but for its
 libraries' buffers. "Process" is the peak of a process on the CPU, in bf16, over what it took before there were networks; the
 C library keeps of what is freed as it likes.
@@ -21,8 +21,8 @@ from torch.utils._pytree import tree_leaves
 
 from bench.one_step import Case, measured, params_of, random_batch, step_of
 from bench.rows import Row, times_as_much
-from dstc.taxonomy import CITYSCAPES_19
-from dstc.training.setting import Setting
+from dstc.core.taxonomy import CITYSCAPES_19
+from dstc.training.context import Setting
 
 CROPS = (256, 512)
 LIMIT = 1.15
@@ -31,7 +31,7 @@ LIMIT = 1.15
 def rows() -> Iterator[Row]:
     for crop in CROPS:
         case = Case(crop)
-        plain, averaged = tensors_of(case), tensors_of(replace(case, teacher_decay=0.99))
+        plain, averaged = tensors_of(case), tensors_of(replace(case, ema_decay=0.99))
         allowed = tensors_of(replace(case, kind="supervised")) + second_network(case)
         yield times_as_much(f"tensors of a step at {crop}x{crop}", allowed, plain, at_most=LIMIT)
         yield times_as_much(f"tensors of a step at {crop}x{crop}, by averages instead of the branches", plain, averaged)
@@ -54,7 +54,7 @@ def tensors_of(case: Case) -> int:
     """The most bytes of tensors that are alive at once in the case's second step, when there is momentum."""
     params = params_of(case)
     setting = replace(Setting.of(params, CITYSCAPES_19), device=torch.device("meta"))
-    with patch("dstc.training.setting.build_optimizer", _plain_sgd), _Alive() as alive:
+    with patch("dstc.training.context.build_optimizer", _plain_sgd), _Alive() as alive:
         step, learners = step_of(case, setting, params)
         for learner in learners:
             for tensor in (*learner.network.parameters(), *learner.network.buffers()):

@@ -22,17 +22,17 @@ import torch
 from torch import Tensor, nn
 
 from bench import straightforward
-from dstc.index import DomainIndex
-from dstc.loading.loaders import Crops, ValidationImages
-from dstc.method.cross_entropy import cross_entropy
+from dstc.co_trainer import CoTrainer
+from dstc.config.params import Params, check_params, read_yaml
+from dstc.core.device import peak_bytes, wait_for
+from dstc.core.index import DomainIndex
+from dstc.core.taxonomy import CITYSCAPES_19
+from dstc.data.loaders import Crops, ValidationImages
 from dstc.method.domain_specific_initialization import Branches
-from dstc.params import Params, check_params, read_yaml
 from dstc.presets import resolve
-from dstc.runtime import peak_bytes, wait_for
-from dstc.taxonomy import CITYSCAPES_19
-from dstc.training.co_trainer import CoTrainer
+from dstc.training.context import Setting
+from dstc.training.cross_entropy import cross_entropy
 from dstc.training.optimizer import set_learning_rate
-from dstc.training.setting import Setting
 from dstc.training.step import Learner, training_step
 
 STREAMS = ("source", "labeled_target", "unlabeled_target")
@@ -51,7 +51,7 @@ class Case:
     preset: str = "gta5_cityscapes"
     backbone: str = "resnet101"
     precision: str = "fp32"
-    teacher_decay: float | None = None  # None: the preset's
+    ema_decay: float | None = None  # None: the preset's
     class_mix: bool = True
     compiled: bool = False
     steps: int = 1  # counted; the cheapest is given. A first one, on crops of 64 pixels, is not
@@ -63,9 +63,9 @@ def params_of(case: Case) -> Params:
     if case.preset:
         raw = resolve(case.preset, ["paths.source=/nowhere", "paths.target=/nowhere"], raw)[1]
     raw["model"] |= {"backbone": case.backbone, "initial_weights": "none", "precision": case.precision}
-    raw["co_train"] |= {"cross_supervision_from": 0.0, "class_mix": case.class_mix, "pictures_every": 10**9}
-    if case.teacher_decay is not None:
-        raw["co_train"]["teacher_decay"] = case.teacher_decay
+    raw["co_train"] |= {"cross_supervision_start": 0.0, "class_mix": case.class_mix, "pictures_every": 10**9}
+    if case.ema_decay is not None:
+        raw["co_train"]["ema_decay"] = case.ema_decay
     raw["runtime"]["device"] = case.device
     return check_params(raw, "the benchmark's parameters")
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.rows import Row, share_of
-from dstc.params import read_params
+from dstc.config.params import read_params
 from tests.pipeline.project import small_project
 
 ROUNDS = 3

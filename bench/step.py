@@ -16,16 +16,16 @@ from bench import straightforward
 from bench.clock import cpu_milliseconds
 from bench.one_step import Case, measured, params_of, random_batch
 from bench.rows import Row, share_of, times_as_fast
-from dstc.index import DomainIndex
-from dstc.loading.loaders import ValidationImages
+from dstc.co_trainer import CoTrainer
+from dstc.core.index import DomainIndex
+from dstc.core.taxonomy import CITYSCAPES_19
+from dstc.data.loaders import ValidationImages
 from dstc.method.class_mix import class_mix, paste_mask, sample_half_of_classes
-from dstc.method.cross_entropy import cross_entropy
 from dstc.method.domain_specific_initialization import Branches
 from dstc.method.target_preferred_alignment import target_preferred_alignment
-from dstc.taxonomy import CITYSCAPES_19
-from dstc.training.co_trainer import CoTrainer
-from dstc.training.evidence import Evidence
-from dstc.training.setting import Setting
+from dstc.training.context import Setting
+from dstc.training.cross_entropy import cross_entropy
+from dstc.training.failure_snapshot import FailureSnapshot
 from dstc.training.step import finite_losses
 
 AT_LEAST = {256: 2.0, 512: 2.5}
@@ -114,7 +114,7 @@ def _all_but_networks() -> tuple[float, float]:
 
 def _updates(setting: Setting) -> Callable[[], None]:
     learners = [setting.learner(name, setting.new_network()) for name in ("source_biased", "target_biased")]
-    evidence = Evidence({learner.name: learner.network for learner in learners})
+    evidence = FailureSnapshot({learner.name: learner.network for learner in learners})
     for learner in learners:
         for parameter in learner.network.parameters():
             parameter.grad = torch.full_like(parameter, 1e-6) if parameter.requires_grad else None

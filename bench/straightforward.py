@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dstc.taxonomy import IGNORE
+from dstc.core.taxonomy import IGNORE
 
 Choose = Callable[[str, int, Tensor], list[int]]
 Labeled = tuple[Tensor, Tensor]

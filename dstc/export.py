@@ -24,8 +24,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dstc.errors import UserError, reported
-from dstc.files import written_whole
+from dstc.core.errors import UserError, exit_on_user_error
+from dstc.core.files import atomic_write
 from dstc.prediction.options import size
 from dstc.prediction.trained import Size, Trained, load_trained
 
@@ -56,7 +56,7 @@ def export_network(trained: Trained, image_size: Size, path: Path) -> float:
     # The atrous classifiers choose their taps by the size of the features, so a program is good for one size.
     program = torch.export.export(exported, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     about = {**trained.description, "exported_for": list(image_size)}
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         with partial.open("wb") as file:
             torch.export.save(program, file, extra_files={"about.json": json.dumps(about)})
         difference = _difference(module, partial, images)
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="of the images that the program will take (if not given: that of the training)",
     )
     options = parser.parse_args(arguments)
-    with reported():
+    with exit_on_user_error():
         trained = load_trained(options.network, torch.device("cpu"))
         image_size = options.size or trained.input_size
         if image_size is None:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from dstc.errors import UserError, reported
-from dstc.files import write_text
+from dstc.core.errors import UserError, exit_on_user_error
+from dstc.core.files import write_text
 from dstc.preparation.label_rules import Value
 from dstc.preparation.label_values import all_values, find_values, values_table
 from dstc.preparation.layouts import list_pairs
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--preset", default="own", metavar="NAME", help="name of the preset to write (%(default)s)")
     options = parser.parse_args(arguments)
     path = PRESETS / f"{options.preset}.yaml"
-    with reported():
+    with exit_on_user_error():
         if path.exists():
             raise UserError(f"{path}: exists already; remove it, or name another with --preset")
         if not PRESETS.is_dir():

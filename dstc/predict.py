@@ -19,16 +19,16 @@ from pathlib import Path
 import torch
 from PIL import ImageOps
 
-from dstc.errors import UserError, reported
+from dstc.core.device import choose_device, set_up
+from dstc.core.errors import UserError, exit_on_user_error
+from dstc.core.files import require_writable
+from dstc.core.image_files import decode_image
+from dstc.core.progress import progress
 from dstc.evaluation.inference import Views
-from dstc.files import require_writable
-from dstc.image_files import decode_image
 from dstc.prediction.found_images import find_images
 from dstc.prediction.options import kinds, scales, size, threads
 from dstc.prediction.results import KINDS, kinds_for, write_about, write_results
 from dstc.prediction.trained import Size, Trained, load_trained, predict_image, refuse_unlike, size_seen
-from dstc.progress import progress
-from dstc.runtime import choose_device, set_up
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -122,7 +122,7 @@ def describe(path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
-    with reported():
+    with exit_on_user_error():
         if options.images:
             predict_all(options)
         else:

@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dstc.errors import UserError, nearest, reported
-from dstc.files import write_text
-from dstc.params import check_params, load_yaml, read_yaml
-from dstc.yaml_editing import merged_text
+from dstc.config.params import check_params, load_yaml, read_yaml
+from dstc.config.yaml_editing import merged_text
+from dstc.core.errors import UserError, exit_on_user_error, nearest
+from dstc.core.files import write_text
 
 Tree = dict[str, Any]  # nested sections, as in params.yaml
 
@@ -232,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--flags", action="store_true", help="print -S flags for `dvc exp run`; change nothing")
     parser.add_argument("--list", action="store_true", help="list the presets")
     options = parser.parse_intermixed_args(arguments)
-    with reported():
+    with exit_on_user_error():
         if options.list or options.name is None:
             _print_list()
         elif options.flags:

@@ -11,14 +11,14 @@ import json
 import sys
 from pathlib import Path
 
-from dstc.files import write_text
-from dstc.index import load_index, read_split, root_folders
-from dstc.loading.cache import open_cache
-from dstc.loading.loaders import Stream, ValidationImages
-from dstc.params import Params, read_params
-from dstc.training.setting import Setting
-from dstc.training.supervised import train_supervised
-from stages.places import INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT
+from dstc.config.params import Params, read_params
+from dstc.core.files import write_text
+from dstc.core.index import load_index, read_split, root_folders
+from dstc.core.places import INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT
+from dstc.data.cache import open_cache
+from dstc.data.loaders import Stream, ValidationImages
+from dstc.supervised import train_supervised
+from dstc.training.context import Setting
 
 
 def streams_of(name: str, params: Params) -> dict[str, Stream]:

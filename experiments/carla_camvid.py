@@ -24,17 +24,17 @@ from typing import Any
 
 import pandas as pd
 
-from dstc.evaluation.confusion_matrix import mean_iou
+from dstc.config.params import read_params, read_yaml
+from dstc.core.files import write_text
+from dstc.core.places import CO_TRAIN
 from dstc.evaluation.protocols import evaluate
 from dstc.evaluation.rows import BRANCHES
-from dstc.files import write_text
-from dstc.params import read_params, read_yaml
+from dstc.label_maps.confusion_matrix import mean_iou
 from dstc.presets import leaves, resolve
-from dstc.training.setting import Setting
+from dstc.training.context import Setting
 from experiments.folders import PROJECT, WORK, borrow, folder_with_params, run, run_once
 from experiments.rows import Rows
 from stages.evaluate import batches_of, val_images
-from stages.places import CO_TRAIN
 
 ROWS = Rows("carla_camvid", ("setting", "row", "iterations", "seed"))
 WARM_UPS = ("source", "target")

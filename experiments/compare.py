@@ -22,7 +22,7 @@ from typing import Any
 
 import pandas as pd
 
-from dstc.params import read_params
+from dstc.config.params import read_params
 from experiments.folders import PROJECT, borrow, co_trained, folder_with_params, run, run_once
 from experiments.rows import Rows, in_pairs
 from experiments.statistics import mean_and_spread, paired_difference

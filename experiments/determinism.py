@@ -32,7 +32,7 @@ SMALL: dict[str, Any] = {
     "split.size": 10,
     **{f"{stage}.{key}": value for stage in ("warm_up.source", "warm_up.target", "co_train")
        for key, value in SCHEDULE.items()},
-    "co_train.cross_supervision_from": 0.0,
+    "co_train.cross_supervision_start": 0.0,
     "evaluate.pictures": 0,
     "runtime.device": "cpu",
 }  # fmt: skip

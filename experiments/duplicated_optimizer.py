@@ -21,18 +21,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dstc.index import load_index, root_folders
-from dstc.loading.loaders import ValidationImages
+from dstc.config.params import Params, read_params
+from dstc.core.index import load_index, root_folders
+from dstc.core.places import INDEX_TARGET_VAL, NETWORK, WARM_UP_SOURCE
+from dstc.data.loaders import ValidationImages
 from dstc.models.deeplab_v2 import DeepLabV2
-from dstc.params import Params, read_params
-from dstc.training.setting import Setting
+from dstc.supervised import train_supervised
+from dstc.training.context import Setting
 from dstc.training.step import Learner
-from dstc.training.supervised import train_supervised
 from experiments.baseline import streams_of
 from experiments.folders import borrow, folder_with_params, run_once
 from experiments.rows import Rows
 from experiments.statistics import mean_and_spread
-from stages.places import INDEX_TARGET_VAL, NETWORK, WARM_UP_SOURCE
 from tests.golden.duplicating_sgd import DuplicatingSGD, released_visits
 
 MODULE = "experiments.duplicated_optimizer"

@@ -20,7 +20,7 @@ from typing import Any
 import dvc.api
 import pandas as pd
 
-from dstc.errors import UserError
+from dstc.core.errors import UserError
 
 WHAT_DECIDES = ("dstc", "stages", "splits", "dvc.yaml", "params.yaml")
 Settings = Mapping[str, Any]

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from dstc.errors import UserError, reported
+from dstc.core.errors import UserError, exit_on_user_error
 from experiments.dvc_runs import require_committed, run_missing, scores
 from experiments.rows import RESULTS
 from experiments.statistics import mean_and_spread, paired_difference
@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--gpus", type=lambda text: text.split(","), default=[], help="such as 0,1")
     parser.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="what `versus` changes")
     given = parser.parse_args()
-    with reported():
+    with exit_on_user_error():
         if given.question == "labels":
             if not given.sizes:
                 raise UserError("labels wants --sizes, such as --sizes 20,50,200")

@@ -38,9 +38,9 @@ SWITCHED_OFF: dict[str, dict[str, Any]] = {
     "no cross supervision (no unlabeled images)": {"co_train.cross_supervision": False},
 }
 RELEASED: dict[str, dict[str, Any]] = {
-    "the branches themselves label (no averaged weights)": {"co_train.teacher_decay": 0.0},
+    "the branches themselves label (no averaged weights)": {"co_train.ema_decay": 0.0},
     "every pseudo-label counts fully (no confidence weight)": {"co_train.confidence_threshold": 0.0},
-    "unlabeled images from the first iteration on": {"co_train.cross_supervision_from": 0.0},
+    "unlabeled images from the first iteration on": {"co_train.cross_supervision_start": 0.0},
     "B1 steps before it labels for B2": {"co_train.update": "sequential"},
     "source classes drawn with replacement": {"co_train.paste_with_replacement": True},
     "void counts as a class of the alignment": {"co_train.alignment_counts_void": True},
@@ -52,7 +52,7 @@ RELEASED |= {
     # where averages label, a step of B1 changes nothing before the next one; to be read beside "the branches themselves"
     "B1 steps before it labels, and the branches themselves label": {
         "co_train.update": "sequential",
-        "co_train.teacher_decay": 0.0,
+        "co_train.ema_decay": 0.0,
     },
     "a fiftieth of the source images held out": {"data.source.held_out": 8},
 }

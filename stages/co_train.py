@@ -9,22 +9,15 @@ import argparse
 import shutil
 from contextlib import nullcontext
 
-from dstc import processes
-from dstc.costs import measured
-from dstc.errors import reported
-from dstc.files import folder_written_whole, require_writable
-from dstc.index import load_index, read_split, root_folders
-from dstc.loading.cache import open_cache
-from dstc.loading.loaders import Stream, ValidationImages
-from dstc.method.domain_specific_initialization import initialize_branches
-from dstc.params import Params, read_params
-from dstc.runtime import peak_gpu_bytes
-from dstc.training.co_trainer import CoTrainer
-from dstc.training.launching import in_processes
-from dstc.training.loop import Keeping
-from dstc.training.setting import Setting, training_record
-from dstc.training.working_folder import WorkingFolder, remove_recorded
-from stages.places import (
+from dstc.co_trainer import CoTrainer
+from dstc.config.params import Params, read_params
+from dstc.core import processes
+from dstc.core.costs import measured
+from dstc.core.device import peak_gpu_bytes
+from dstc.core.errors import exit_on_user_error
+from dstc.core.files import atomic_folder, require_writable
+from dstc.core.index import load_index, read_split, root_folders
+from dstc.core.places import (
     CO_TRAIN,
     INDEX_SOURCE,
     INDEX_TARGET_TRAIN,
@@ -35,6 +28,13 @@ from stages.places import (
     WARM_UP_SOURCE,
     WARM_UP_TARGET,
 )
+from dstc.data.cache import open_cache
+from dstc.data.loaders import Stream, ValidationImages
+from dstc.method.domain_specific_initialization import initialize_branches
+from dstc.training.context import Setting, training_record
+from dstc.training.launching import in_processes
+from dstc.training.loop import CheckpointPolicy
+from dstc.training.working_folder import WorkingFolder, remove_recorded
 
 
 def co_train(params: Params) -> None:
@@ -76,10 +76,14 @@ def co_train(params: Params) -> None:
     tracked = params.model_dump(include={"seed", "model", "optim", "co_train"})
     with WorkingFolder("co_train", params=tracked, inputs=inputs, outputs=CO_TRAIN).held() as working:
         pictures, runtime = working.path / "mixing", params.runtime
-        state = trainer.run(streams, pictures, Keeping(working, runtime.save_iterations, runtime.save_minutes))
+        state = trainer.run(
+            streams,
+            pictures,
+            CheckpointPolicy(working, runtime.checkpoint_every_iterations, runtime.checkpoint_every_minutes),
+        )
         if not processes.is_first():
             return
-        with folder_written_whole(CO_TRAIN / "mixing") as folder:
+        with atomic_folder(CO_TRAIN / "mixing") as folder:
             shutil.copytree(pictures, folder, dirs_exist_ok=True)
         state.losses.save(CO_TRAIN / "losses.csv")
         state.validation.save(CO_TRAIN / "validation.csv")
@@ -97,7 +101,7 @@ def main() -> None:
         "python -m stages.co_train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.parse_args()
-    with reported():
+    with exit_on_user_error():
         params = read_params()
 
         def work() -> None:

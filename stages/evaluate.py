@@ -19,23 +19,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dstc.costs import measured
-from dstc.errors import UserError, reported
-from dstc.evaluation import tables
-from dstc.evaluation.inference import Views
-from dstc.evaluation.protocols import ValBatch, evaluate
-from dstc.evaluation.val_pictures import choose, draw_predictions, file_names
-from dstc.files import folder_written_whole, write_text
-from dstc.index import load_index, read_split, root_folders
-from dstc.loading.cache import open_cache
-from dstc.loading.loaders import ValidationImages
-from dstc.models.weights import read_checkpoint
-from dstc.params import Params, read_params
-from dstc.progress import progress
-from dstc.runtime import peak_gpu_bytes
-from dstc.training.setting import Setting
-from dstc.training.working_folder import remove_recorded
-from stages.places import (
+from dstc.config.params import Params, read_params
+from dstc.core.costs import measured
+from dstc.core.device import peak_gpu_bytes
+from dstc.core.errors import UserError, exit_on_user_error
+from dstc.core.files import atomic_folder, write_text
+from dstc.core.index import load_index, read_split, root_folders
+from dstc.core.places import (
     CO_TRAIN,
     INDEX_TARGET_VAL,
     MADE_BY,
@@ -45,6 +35,16 @@ from stages.places import (
     WARM_UP_SOURCE,
     WARM_UP_TARGET,
 )
+from dstc.core.progress import progress
+from dstc.data.cache import open_cache
+from dstc.data.loaders import ValidationImages
+from dstc.evaluation import tables
+from dstc.evaluation.inference import Views
+from dstc.evaluation.protocols import ValBatch, evaluate
+from dstc.evaluation.val_pictures import choose, draw_predictions, file_names
+from dstc.models.weights import read_checkpoint
+from dstc.training.context import Setting
+from dstc.training.working_folder import remove_recorded
 
 CHECKPOINTS = {
     "warm_up_source": WARM_UP_SOURCE / NETWORK,
@@ -74,7 +74,7 @@ def evaluate_networks() -> None:
         device=device,
         views=views_of(params),
     )
-    with folder_written_whole(METRICS / "pictures") as folder:
+    with atomic_folder(METRICS / "pictures") as folder:
         draw_predictions(
             networks,
             batches_of(replace(images, index=index.named(chosen), own_labels=False), params, "drawing"),
@@ -83,11 +83,11 @@ def evaluate_networks() -> None:
             device=device,
             files={name: folder / file for name, file in file_names(chosen).items()},
         )
-    circumstances = {
+    run_metadata = {
         "labeled_images": len(read_split(SPLIT)[0]),
         "chosen_on_val": int(params.co_train.choose_checkpoint == "best_on_val"),
     }
-    tables.write_tables(METRICS, confusion, index.classes, circumstances)
+    tables.write_tables(METRICS, confusion, index.classes, run_metadata)
     copy_curves()
     print(tables.console_table(confusion, index.classes))
 
@@ -160,7 +160,7 @@ def main() -> None:
     )
     parser.add_argument("--checkpoint", nargs="+", type=Path, metavar="FILE", help="score these files instead")
     checkpoints = parser.parse_args().checkpoint
-    with reported():
+    with exit_on_user_error():
         if checkpoints:
             score_checkpoints(checkpoints)
             return

@@ -9,14 +9,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dstc.costs import measured
-from dstc.errors import UserError, reported
-from dstc.index import load_index
-from dstc.params import read_params
-from dstc.preparation.split import choose_labeled, read_labeled, write_split
-from dstc.randomness import generator
-from dstc.sections import Split
-from stages.places import INDEX_TARGET_TRAIN, MADE_BY, SPLIT
+from dstc.config.params import read_params
+from dstc.config.sections import Split
+from dstc.core.costs import measured
+from dstc.core.errors import UserError, exit_on_user_error
+from dstc.core.index import load_index
+from dstc.core.places import INDEX_TARGET_TRAIN, MADE_BY, SPLIT
+from dstc.core.randomness import generator
+from dstc.split import choose_labeled, read_labeled, write_split
 
 LISTS = Path("splits")
 
@@ -49,7 +49,7 @@ def main() -> None:
     argparse.ArgumentParser(
         "python -m stages.make_split", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
-    with reported(), measured("make_split", MADE_BY["make_split"]):
+    with exit_on_user_error(), measured("make_split", MADE_BY["make_split"]):
         make_split(read_params().split)
 
 

@@ -13,18 +13,18 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
-from dstc.costs import measured
-from dstc.errors import UserError, reported
-from dstc.index import root_folders, save_index
-from dstc.params import Params, read_params
+from dstc.config.params import Params, read_params
+from dstc.config.sections import Data, Paths, Source, Target
+from dstc.core.costs import measured
+from dstc.core.errors import UserError, exit_on_user_error
+from dstc.core.files import output_folder
+from dstc.core.index import root_folders, save_index
+from dstc.core.places import INDEX_SOURCE, MADE_BY, WORLD
 from dstc.preparation.indexing import Domain, index_domains
 from dstc.preparation.label_rules import label_rules, task_classes
-from dstc.preparation.outputs import output_folder
 from dstc.preparation.report import class_table, remarks
 from dstc.preparation.summary import summary_table
-from dstc.preparation.world.build import build_world
-from dstc.sections import Data, Paths, Source, Target
-from stages.places import INDEX_SOURCE, MADE_BY, WORLD
+from dstc.world.build import build_world
 
 NO_WORLD = "paths.source and paths.target name folders, so the embedded world was not built.\n"
 
@@ -80,7 +80,7 @@ def main() -> None:
     )
     parser.add_argument("--check", action="store_true", help="tell what is found, write nothing")
     options = parser.parse_args()
-    with reported():
+    with exit_on_user_error():
         if options.check:
             check(read_params())
             return

@@ -13,15 +13,12 @@ import platform
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
-from dstc.costs import recorded
-from dstc.errors import reported
-from dstc.files import write_text
-from dstc.index import load_index, read_split
-from dstc.params import read_params
-from dstc.reporting.page import page
-from dstc.reporting.reading import mapping, pictures_in, table
-from dstc.reporting.results import Results
-from stages.places import (
+from dstc.config.params import read_params
+from dstc.core.costs import recorded
+from dstc.core.errors import exit_on_user_error
+from dstc.core.files import write_text
+from dstc.core.index import load_index, read_split
+from dstc.core.places import (
     CO_TRAIN,
     INDEX_SOURCE,
     INDEX_TARGET_TRAIN,
@@ -33,6 +30,9 @@ from stages.places import (
     WARM_UP_SOURCE,
     WARM_UP_TARGET,
 )
+from dstc.reporting.page import page
+from dstc.reporting.reading import mapping, pictures_in, table
+from dstc.reporting.results import Results
 
 TRAININGS = (WARM_UP_SOURCE, WARM_UP_TARGET, CO_TRAIN)
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "dvc", "matplotlib")
@@ -77,7 +77,7 @@ def main() -> None:
         "python -m stages.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.parse_args()
-    with reported():
+    with exit_on_user_error():
         report()
 
 

@@ -9,21 +9,14 @@ from __future__ import annotations
 import argparse
 from contextlib import nullcontext
 
-from dstc import processes
-from dstc.costs import measured
-from dstc.errors import reported
-from dstc.files import require_writable
-from dstc.index import load_index, read_split, root_folders
-from dstc.loading.cache import open_cache
-from dstc.loading.loaders import Stream, ValidationImages
-from dstc.params import Params, read_params
-from dstc.runtime import peak_gpu_bytes
-from dstc.training.launching import in_processes
-from dstc.training.loop import Keeping
-from dstc.training.setting import Setting, training_record
-from dstc.training.supervised import train_supervised
-from dstc.training.working_folder import WorkingFolder, remove_recorded
-from stages.places import (
+from dstc.config.params import Params, read_params
+from dstc.core import processes
+from dstc.core.costs import measured
+from dstc.core.device import peak_gpu_bytes
+from dstc.core.errors import exit_on_user_error
+from dstc.core.files import require_writable
+from dstc.core.index import load_index, read_split, root_folders
+from dstc.core.places import (
     INDEX_SOURCE,
     INDEX_TARGET_TRAIN,
     INDEX_TARGET_VAL,
@@ -33,6 +26,13 @@ from stages.places import (
     WARM_UP_SOURCE,
     WARM_UP_TARGET,
 )
+from dstc.data.cache import open_cache
+from dstc.data.loaders import Stream, ValidationImages
+from dstc.supervised import train_supervised
+from dstc.training.context import Setting, training_record
+from dstc.training.launching import in_processes
+from dstc.training.loop import CheckpointPolicy
+from dstc.training.working_folder import WorkingFolder, remove_recorded
 
 
 def warm_up(domain: str, params: Params) -> None:
@@ -73,7 +73,7 @@ def warm_up(domain: str, params: Params) -> None:
             setting=setting,
             schedule=schedule,
             val=val,
-            keeping=Keeping(working, runtime.save_iterations, runtime.save_minutes),
+            keeping=CheckpointPolicy(working, runtime.checkpoint_every_iterations, runtime.checkpoint_every_minutes),
         )
         if not processes.is_first():
             return
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("domain", choices=["source", "target"])
     domain = parser.parse_args().domain
     stage = f"warm_up_{domain}"
-    with reported():
+    with exit_on_user_error():
         params = read_params()
 
         def work() -> None:

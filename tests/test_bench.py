@@ -13,12 +13,12 @@ from bench.__main__ import GROUPS, main
 from bench.clock import cpu_milliseconds, slope
 from bench.one_step import Case
 from bench.rows import HEADS, Row, markdown, share_of, slope_of, times_as_fast, times_as_much
-from dstc.index import DomainIndex
-from dstc.loading.loaders import ValidationImages
+from dstc.co_trainer import CoTrainer
+from dstc.core.index import DomainIndex
+from dstc.core.taxonomy import CITYSCAPES_19
+from dstc.data.loaders import ValidationImages
 from dstc.method.domain_specific_initialization import Branches
-from dstc.taxonomy import CITYSCAPES_19
-from dstc.training.co_trainer import CoTrainer
-from dstc.training.setting import Setting
+from dstc.training.context import Setting
 
 
 def test_a_figure_that_misses_its_limit_says_so_and_one_that_keeps_it_does_not() -> None:

@@ -27,16 +27,16 @@ import torchvision
 from PIL import Image
 from ruamel.yaml import YAML
 
-from dstc.index import load_index
-from dstc.params import read_params, read_yaml
+from dstc.co_trainer import CoTrainer
+from dstc.config.params import read_params, read_yaml
+from dstc.core.index import load_index
+from dstc.core.places import CO_TRAIN, INDEX_TARGET_VAL, NETWORK, WARM_UP_SOURCE, WARM_UP_TARGET
+from dstc.core.taxonomy import LABEL_IDS
 from dstc.presets import resolve
-from dstc.taxonomy import LABEL_IDS
-from dstc.training.co_trainer import CoTrainer
-from dstc.training.setting import Setting
+from dstc.training.context import Setting
 from stages import make_split, prepare_data
 from stages.co_train import co_train
 from stages.evaluate import score_checkpoints
-from stages.places import CO_TRAIN, INDEX_TARGET_VAL, NETWORK, WARM_UP_SOURCE, WARM_UP_TARGET
 from tests.preparation.trees import png_16_bit
 
 ROOT = Path(__file__).parents[1]

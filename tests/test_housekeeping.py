@@ -104,7 +104,7 @@ def test_every_module_tells_what_it_is_for(path: Path) -> None:
 
 def test_every_public_function_and_class_of_the_core_tells_what_it_does() -> None:
     """But for drawings, which are named after what they draw, and sections, which params.yaml explains line by line."""
-    apart = (ROOT / "stages", ROOT / "dstc/preparation/world", ROOT / "dstc/sections.py")
+    apart = (ROOT / "stages", ROOT / "dstc/world", ROOT / "dstc/config/sections.py")
     core = [path for path in CODE if not any(path.is_relative_to(other) for other in apart)]
     assert len(core) > 40
     found = {str(path.relative_to(ROOT)): sorted(set(silent(path)) - {"main"}) for path in core}

@@ -13,8 +13,8 @@ import pytest
 from dvc.utils.cli_parse import to_path_overrides
 from dvc.utils.hydra import apply_overrides
 
-from dstc.errors import UserError
-from dstc.params import Params, check_params, read_params, read_yaml
+from dstc.config.params import Params, check_params, read_params, read_yaml
+from dstc.core.errors import UserError
 from dstc.presets import main, merge, merged_text, parse_settings, preset_names, read_preset, resolve, value_at
 
 ROOT = Path(__file__).parents[1]

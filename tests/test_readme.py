@@ -9,9 +9,9 @@ import torch
 from ruamel.yaml import YAML
 from torchvision.models import resnet152
 
-from dstc import params
-from dstc.backbones import BACKBONES, Backbone
+from dstc.config import params
 from dstc.models import deeplab_v2
+from dstc.models.backbones import BACKBONES, Backbone
 from dstc.preparation.label_rules import label_rules, task_classes
 from tests.preparation.trees import raw_params
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dstc.evaluation.confusion_matrix import most_likely
+from dstc.label_maps.confusion_matrix import most_likely
 
 Network = Callable[[Tensor], Tensor]
 """Normalized images, float32 (N, 3, H, W), to logits, (N, K, H, W)."""

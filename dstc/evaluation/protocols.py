@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from dstc.evaluation.confusion_matrix import ConfusionMatrix
 from dstc.evaluation.inference import ONE_VIEW, Network, Views, average, class_scores, predict
 from dstc.evaluation.rows import AVERAGE, BRANCHES, TTA
+from dstc.label_maps.confusion_matrix import ConfusionMatrix
 
 Normalize = Callable[[Tensor], Tensor]
 """RGB images, uint8 (N, H, W, 3), to what the networks take."""

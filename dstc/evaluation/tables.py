@@ -10,19 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dstc.evaluation.confusion_matrix import ConfusionMatrix, mean_iou
+from dstc.core.files import write_text
+from dstc.core.taxonomy import Classes
 from dstc.evaluation.protocols import Confusion
 from dstc.evaluation.rows import AVERAGE, ROWS
-from dstc.files import write_text
-from dstc.taxonomy import Classes
+from dstc.label_maps.confusion_matrix import ConfusionMatrix, mean_iou
 
 
-def write_tables(
-    folder: Path, confusion: Confusion, classes: Classes, circumstances: Mapping[str, int | float]
-) -> None:
+def write_tables(folder: Path, confusion: Confusion, classes: Classes, run_metadata: Mapping[str, int | float]) -> None:
     """Write the files. The tables for plots hold one protocol: half, if it was asked for."""
     plotted = confusion["half"] if "half" in confusion else confusion["full"]
-    write_text(folder / "summary.json", _json({**summary(confusion), **circumstances}))
+    write_text(folder / "summary.json", _json({**summary(confusion), **run_metadata}))
     write_text(folder / "scores.json", _json(scores(confusion, classes)))
     write_text(folder / "iou_per_class.csv", iou_per_class_csv(plotted, classes))
     write_text(folder / "confusion.csv", confusion_csv(plotted[AVERAGE], classes))

@@ -7,12 +7,12 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
-from dstc.errors import UserError, nearest
+from dstc.core.errors import UserError, nearest
+from dstc.core.taxonomy import Classes
 from dstc.evaluation.inference import Network, predict
-from dstc.evaluation.pictures import colorize, legend_of, save_grid
 from dstc.evaluation.protocols import Normalize, ValBatch, row_scores
 from dstc.evaluation.rows import ROWS
-from dstc.taxonomy import Classes
+from dstc.label_maps.pictures import colorize, legend_of, save_grid
 
 
 def choose(names: Sequence[str], count: int, wanted: Sequence[str]) -> list[str]:

@@ -21,12 +21,18 @@ from torch import Tensor, nn
 from dstc.method.batches import CoTrainingBatch, LabeledBatch
 from dstc.method.class_mix import class_mix
 from dstc.method.cross_domain_combination import combine_whole_images, combine_within_images
-from dstc.method.cross_entropy import cross_entropy, cross_entropy_in_parts, valid_pixels
-from dstc.method.cross_supervision import confident_pixels, confident_share, cross_supervision, labeling, pseudo_label
+from dstc.method.cross_supervision import (
+    confident_pixels,
+    confident_share,
+    cross_supervision,
+    pseudo_label,
+    teacher_mode,
+)
 from dstc.method.division import UNDIVIDED, Division
 from dstc.method.domain_specific_initialization import Branches
 from dstc.method.target_preferred_alignment import DividedAlignment, class_sums
 from dstc.models.batch_norm import statistics_kept
+from dstc.training.cross_entropy import cross_entropy, cross_entropy_in_parts, valid_pixels
 
 # (what for, labels (N, H, W)) -> bool (N, K); the random choice of classes, which tests can hand in
 ChooseClasses = Callable[[str, Tensor], Tensor]
@@ -162,7 +168,7 @@ class Step:
         """The target-biased teacher's on the source: now, or at the start of the step with `teachers_run` "first"."""
         if self._sums is None:
             teacher = self.teachers.target_biased
-            with labeling(teacher, self.method.teacher_batch_norm):
+            with teacher_mode(teacher, self.method.teacher_batch_norm):
                 self._sums = self._class_sums(teacher, self.division.labeled(self.batch.source))
         return self._sums
 
@@ -173,7 +179,7 @@ class Step:
             images, threshold = self.batch.unlabeled_target, self.method.confidence_threshold
             assert images is not None
             labels, confident = [], []
-            with labeling(network, self.method.teacher_batch_norm):
+            with teacher_mode(network, self.method.teacher_batch_norm):
                 for part in self.division.images(images):
                     logits = network(part)
                     labels.append(pseudo_label(logits))

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from dstc.method.batches import LabeledBatch
-from dstc.method.cross_entropy import cross_entropy_in_parts
 from dstc.method.division import UNDIVIDED, Division
+from dstc.training.cross_entropy import cross_entropy_in_parts
 
 
 @contextmanager
-def labeling(network: nn.Module, batch_norm: str) -> Iterator[None]:
+def teacher_mode(network: nn.Module, batch_norm: str) -> Iterator[None]:
     """The state in which a network labels for the other: no gradient, and BatchNorm with its "running" statistics (eval
     mode) or with those of the "batch".
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dstc.core.taxonomy import IGNORE
 from dstc.method.division import UNDIVIDED, Division
-from dstc.taxonomy import IGNORE
 
 
 def class_sums(logits: Tensor, label: Tensor, *, counts_void: bool = False) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dstc import processes
-from dstc.errors import UserError
+from dstc.core import processes
+from dstc.core.errors import UserError
 
 _Synchronized = nn.SyncBatchNorm.forward
 

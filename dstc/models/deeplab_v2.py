@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dstc.backbones import BACKBONES, lacking
-from dstc.errors import UserError
+from dstc.core.device import autocast
+from dstc.core.errors import UserError
+from dstc.models.backbones import BACKBONES, lacking
 from dstc.models.batch_norm import batch_norms
-from dstc.runtime import autocast
 
 ATROUS_RATES = (6, 12, 18, 24)
 
@@ -104,7 +104,7 @@ def upsample_logits(logits: Tensor, output_stride: int) -> Tensor:
 
 
 def build_backbone(name: str, *, stride_on: str, output_stride: int) -> nn.Module:
-    """The backbone of an entry of dstc/backbones.py, with random weights."""
+    """The backbone of an entry of dstc/models/backbones.py, with random weights."""
     entry = BACKBONES[name]
     if complaint := lacking(name, entry):
         raise UserError(complaint)

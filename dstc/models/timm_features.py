@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dstc.errors import UserError
+from dstc.core.errors import UserError
 
 
 class TimmFeatures(nn.Module):

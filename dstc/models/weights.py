@@ -25,11 +25,11 @@ from typing import Any
 
 from torch import Tensor
 
-from dstc.backbones import BACKBONES, IMAGENET
-from dstc.checkpoints import FORMAT, described_in, load_strictly, plain_state, read_tensors
-from dstc.errors import UserError
+from dstc.core.errors import UserError
+from dstc.core.taxonomy import KNOWN_CLASSES
+from dstc.models.backbones import BACKBONES, IMAGENET
+from dstc.models.checkpoints import FORMAT, described_in, load_strictly, plain_state, read_tensors
 from dstc.models.deeplab_v2 import DeepLabV2
-from dstc.taxonomy import KNOWN_CLASSES
 
 FORM = ("backbone", "stride_on", "output_stride", "normalization")
 """The parameters of section `model` that belong to a network's weights."""
@@ -106,7 +106,7 @@ def _of_this_project(path: Path, described: Mapping[str, Any], state: Mapping[st
     made_for = {key: model.get(key) for key in FORM}
     if made_for["backbone"] not in BACKBONES:
         raise UserError(
-            f"{path}: was trained with model.backbone '{made_for['backbone']}', which dstc/backbones.py does not have"
+            f"{path}: was trained with model.backbone '{made_for['backbone']}', which dstc/models/backbones.py does not have"
         )
     return Weights(str(path), "a checkpoint of this project", made_for, state, classes=tuple(described["classes"]))
 

@@ -8,8 +8,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from dstc.errors import UserError
-from dstc.preparation.layouts import IMAGE_ENDINGS, list_images
+from dstc.core.errors import UserError
+from dstc.core.names import IMAGE_ENDINGS
+from dstc.preparation.layouts import list_images
 
 
 def find_images(arguments: Sequence[str], out: Path) -> dict[str, Path]:

@@ -6,9 +6,9 @@ import argparse
 
 from pydantic import TypeAdapter
 
+from dstc.config.sections import Scale, Threads, Window
 from dstc.prediction.results import KINDS
 from dstc.prediction.trained import Size
-from dstc.sections import Scale, Threads, Window
 
 
 def scales(text: str) -> tuple[float, ...]:

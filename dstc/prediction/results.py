@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dstc.errors import UserError
+from dstc.core.errors import UserError
+from dstc.core.files import atomic_write, write_text
 from dstc.evaluation.inference import Views
-from dstc.evaluation.pictures import colorize
-from dstc.files import write_text, written_whole
+from dstc.label_maps.pictures import colorize
 from dstc.prediction.trained import Trained
 
 ABOUT = "about.json"
@@ -60,7 +60,7 @@ def write_results(
     """Write one file of each kind, at the image's own size."""
     for kind in kinds:
         ending, make = KINDS[kind]
-        with written_whole(out / kind / f"{name}{ending}") as partial:
+        with atomic_write(out / kind / f"{name}{ending}") as partial:
             options = {"format": "JPEG", "quality": 90} if ending == ".jpg" else {"format": "PNG"}
             make(image, label, trained).save(partial, **options)
 

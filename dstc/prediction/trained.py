@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dstc.checkpoints import load_strictly, read_described
-from dstc.errors import UserError
+from dstc.core.errors import UserError
+from dstc.core.taxonomy import Classes
 from dstc.evaluation.inference import ONE_VIEW, Views, average, class_scores, predict
-from dstc.loading.normalization import Normalization
+from dstc.models.checkpoints import load_strictly, read_described
 from dstc.models.deeplab_v2 import DeepLabV2, build_network
-from dstc.taxonomy import Classes
+from dstc.models.normalization import Normalization
 
 Size = tuple[int, int]
 """(width, height) in pixels."""

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dstc.errors import UserError
-from dstc.image_files import decode_image, decode_label, to_train_ids
-from dstc.index import Entry, digest
+from dstc.core.errors import UserError
+from dstc.core.image_files import decode_image, decode_label, to_train_ids
+from dstc.core.index import Entry, digest
+from dstc.core.names import is_one_line
+from dstc.core.taxonomy import IGNORE
 from dstc.preparation.label_rules import LabelRules
 from dstc.preparation.layouts import Pair
-from dstc.sections import is_one_line
-from dstc.taxonomy import IGNORE
 
 ORIENTATION = 0x0112  # the EXIF tag by which a camera says how it was held; 1 is upright
 TURNED = range(2, 9)

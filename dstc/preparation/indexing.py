@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dstc.errors import UserError
-from dstc.index import DomainIndex
+from dstc.core.errors import UserError
+from dstc.core.index import DomainIndex
+from dstc.core.progress import progress
+from dstc.core.randomness import generator
+from dstc.core.taxonomy import Classes
 from dstc.preparation.checks import Checked, Rules, check_pair
 from dstc.preparation.label_rules import LabelRules
 from dstc.preparation.layouts import Pair, list_images, list_pairs
-from dstc.progress import progress
-from dstc.randomness import generator
-from dstc.taxonomy import Classes
 
 FAULTS_SHOWN = 50
 OWN_LAYOUTS = ("folders", "csv")
@@ -28,7 +28,7 @@ OWN_LAYOUTS = ("folders", "csv")
 class Domain:
     """One domain and split to be indexed: where its files lie, and what they must keep to.
 
-    `folders` are as `dstc.index.root_folders` gives them: the data set, then those of `paths.unlabeled`; `parameter`
+    `folders` are as `dstc.core.index.root_folders` gives them: the data set, then those of `paths.unlabeled`; `parameter`
     is what the first is called in params.yaml, for messages.
     """
 

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dstc.errors import UserError
-from dstc.taxonomy import IGNORE, KNOWN_CLASSES, LABEL_IDS, Classes, train_ids
+from dstc.core.errors import UserError
+from dstc.core.taxonomy import IGNORE, KNOWN_CLASSES, LABEL_IDS, Classes, train_ids
 
 Value = int | str  # an id, or a color as "#rrggbb"
 Color = tuple[int, int, int]  # RGB, 0..255

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dstc.errors import UserError
-from dstc.image_files import decode_label
+from dstc.core.errors import UserError
+from dstc.core.image_files import decode_label
+from dstc.core.progress import progress
 from dstc.preparation.label_rules import Value
 from dstc.preparation.layouts import list_pairs
-from dstc.progress import progress
 
 MOST_VALUES = 254  # as many classes as there can be
 

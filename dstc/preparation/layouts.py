@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
-from dstc.errors import UserError
+from dstc.core.errors import UserError
+from dstc.core.names import IMAGE_ENDINGS, stays_inside
 
-IMAGE_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 LOSSLESS_ENDINGS = frozenset({".png", ".bmp", ".tif", ".tiff"})  # what a label may be stored as
 
 
@@ -56,12 +56,6 @@ def list_images(root: Path) -> list[Pair]:
     if not pairs:
         raise UserError(f"{root}: no images found; any {', '.join(sorted(IMAGE_ENDINGS))} file below it would do")
     return pairs
-
-
-def stays_inside(name: str) -> bool:
-    """Whether a relative path, as written, does not leave the folder that it is relative to."""
-    path = PurePosixPath(name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def _gta5(root: Path, _split: str) -> Iterator[Pair]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from dstc.index import DomainIndex, Entry
+from dstc.core.index import DomainIndex, Entry
 from dstc.preparation.summary import pixels_of, share_in_words
 
 RARE_SHARE = 0.005  # of a domain's labeled pixels

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dstc.index import DomainIndex
+from dstc.core.index import DomainIndex
 
 
 def summary_table(indexes: Sequence[DomainIndex]) -> str:

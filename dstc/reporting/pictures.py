@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dstc.evaluation.pictures import Panel, legend_of, read_panels
+from dstc.label_maps.pictures import Panel, legend_of, read_panels
 from dstc.reporting.embedded import data_uri, spread
 from dstc.reporting.markup import Html, element, section
 from dstc.reporting.results import Results

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from dstc.errors import UserError
-from dstc.evaluation.pictures import read_panels
+from dstc.core.errors import UserError
+from dstc.label_maps.pictures import read_panels
 
 
 def _text(path: Path) -> str:

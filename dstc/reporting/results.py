@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from dstc.costs import Cost
-from dstc.index import DomainIndex
+from dstc.core.costs import Cost
+from dstc.core.index import DomainIndex
 
 Scores = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """By protocol, then by row, as metrics/scores.json holds them: percent, None where undefined."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dstc.costs import Cost
+from dstc.core.costs import Cost
 from dstc.reporting.markup import Html, element, folded, section, table
 from dstc.reporting.results import Results
 

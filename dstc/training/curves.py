@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dstc.files import write_text
+from dstc.core.files import write_text
 
 
 class Curve:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from dstc import processes
+from dstc.core import processes
 
 
 class Interruption:

@@ -9,9 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from dstc import processes
-from dstc.errors import UserError
-from dstc.runtime import choose_device, gpus, use
+from dstc.core import processes
+from dstc.core.device import choose_device, gpus, use
+from dstc.core.errors import UserError
 from dstc.training.interruption import Interruption
 
 SEVERAL_MACHINES = "PET_NNODES"  # torchrun's own variable for --nnodes

@@ -9,10 +9,10 @@ from typing import TypeVar
 
 import torch
 
-from dstc import processes
-from dstc.progress import progress
-from dstc.runtime import peak_memory
-from dstc.training.evidence import Evidence
+from dstc.core import processes
+from dstc.core.device import peak_memory
+from dstc.core.progress import progress
+from dstc.training.failure_snapshot import FailureSnapshot
 from dstc.training.interruption import Interruption, watched
 from dstc.training.state import TrainingState
 from dstc.training.step import NotFiniteError, finite_losses
@@ -22,7 +22,7 @@ Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True)
-class Keeping:
+class CheckpointPolicy:
     """Where and how often the state is saved: after so many iterations or minutes, whichever comes first."""
 
     folder: WorkingFolder
@@ -41,7 +41,7 @@ def train(
     validate: Callable[[int], dict[str, float]],
     validate_every: int,
     device: torch.device,
-    keeping: Keeping | None = None,
+    keeping: CheckpointPolicy | None = None,
     images: Callable[[int], Mapping[str, Sequence[str]]] = lambda _: {},
 ) -> None:
     """Run `step(iteration, batch, learning rate)` until `state` has seen all iterations. In curves they count from 1.
@@ -52,8 +52,8 @@ def train(
     was spent waiting for data. A loss or gradient that is not finite ends it; `images(iteration)`, counted from 0, names
     the images of the batch then.
     """
-    _take_up(state, keeping, name)
-    evidence = Evidence(state.networks if processes.is_first() else {})
+    _resume(state, keeping, name)
+    evidence = FailureSnapshot(state.networks if processes.is_first() else {})
     row_every, first, source = max(1, iterations // 100), state.iteration, batches(state.iteration)
     began, waited, saved_at = time.perf_counter(), 0.0, time.monotonic()  # whatever `batches` had to prepare is done
     shown = processes.is_first()
@@ -99,14 +99,14 @@ def train(
     )
 
 
-def _take_up(state: TrainingState, keeping: Keeping | None, name: str) -> None:
+def _resume(state: TrainingState, keeping: CheckpointPolicy | None, name: str) -> None:
     saved = processes.from_first(keeping.folder.load) if keeping else None
     if saved is not None:
         state.restore(saved)
         print(f"{name}: goes on after iteration {state.iteration}, saved by an earlier run", flush=True)
 
 
-def _is_due(keeping: Keeping, done: int, saved_at: float) -> bool:
+def _is_due(keeping: CheckpointPolicy, done: int, saved_at: float) -> bool:
     return done % keeping.iterations == 0 or time.monotonic() - saved_at > 60 * keeping.minutes
 
 

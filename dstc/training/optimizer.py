@@ -41,8 +41,8 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
 
 
 def poly_learning_rate(
-    base: float, iteration: int, *, schedule_iterations: int, power: float, ramp_iterations: int = 0
+    base: float, iteration: int, *, schedule_iterations: int, power: float, lr_ramp_iterations: int = 0
 ) -> float:
-    """base * (1 - iteration/schedule_iterations)^power, after a linear rise over `ramp_iterations`."""
-    ramp = min(1.0, (iteration + 1) / ramp_iterations) if ramp_iterations else 1.0
+    """base * (1 - iteration/schedule_iterations)^power, after a linear rise over `lr_ramp_iterations`."""
+    ramp = min(1.0, (iteration + 1) / lr_ramp_iterations) if lr_ramp_iterations else 1.0
     return base * ramp * (1 - iteration / schedule_iterations) ** power

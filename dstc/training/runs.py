@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dstc.errors import reported
+from dstc.core.errors import exit_on_user_error
 from dstc.training.working_folder import FINISHED, LOCK, STATE, failures_folder, runs_folder
 
 
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("do", nargs="?", choices=["list", "clean"], default="list")
     parser.add_argument("--hours", type=float, default=0.0, help="clean: only what is untouched for so long")
     options = parser.parse_args(arguments)
-    with reported():
+    with exit_on_user_error():
         runs = clean(older_than_hours=options.hours) if options.do == "clean" else list_runs()
         for run in runs:
             print(f"removed {run}" if options.do == "clean" else run)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from dstc import processes
-from dstc.errors import UserError
+from dstc.core import processes
+from dstc.core.errors import UserError
 from dstc.models.batch_norm import average_statistics
 
 Losses = Iterator[dict[str, Tensor]]

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from dstc import processes
-from dstc.evaluation.confusion_matrix import ConfusionMatrix, mean_iou, most_likely
-from dstc.loading.loaders import ValidationImages
-from dstc.loading.normalization import Normalization
+from dstc.core import processes
+from dstc.data.loaders import ValidationImages
+from dstc.label_maps.confusion_matrix import ConfusionMatrix, mean_iou, most_likely
+from dstc.models.normalization import Normalization
 
 
 def validate(

@@ -20,10 +20,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dstc import processes
-from dstc.checkpoints import read_tensors, write_tensors
-from dstc.errors import UserError
-from dstc.files import work_folder, write_text
+from dstc.core import processes
+from dstc.core.errors import UserError
+from dstc.core.files import work_folder, write_text
+from dstc.models.checkpoints import read_tensors, write_tensors
 
 STATE, MANIFEST, FINISHED, LOCK = "state.pt", "manifest.json", "finished", "lock"
 COMPUTING = ("torch", "torchvision", "numpy", "pillow", "timm")  # packages whose version decides bits; timm's, if used

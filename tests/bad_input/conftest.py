@@ -61,7 +61,7 @@ def warmed_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "split": {"size": LABELED},
             "warm_up.source": SCHEDULE,
             "warm_up.target": SCHEDULE,
-            "co_train": {**SCHEDULE, "pictures_every": 2, "cross_supervision_from": 0.0},
+            "co_train": {**SCHEDULE, "pictures_every": 2, "cross_supervision_start": 0.0},
             "runtime": {"device": "cpu", "threads": 1},
         },
     )

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from dstc.checkpoints import FORMAT, read_tensors
-from dstc.errors import UserError
-from stages import places
+from dstc.core import places
+from dstc.core.errors import UserError
+from dstc.models.checkpoints import FORMAT, read_tensors
 from tests.bad_input.conftest import run_stage, set_params
 
 NETWORK = places.WARM_UP_TARGET / places.NETWORK

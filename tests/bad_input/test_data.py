@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from dstc.index import load_index, read_split, root_folders
-from dstc.loading.loaders import Stream
-from dstc.params import read_params
-from stages import places
+from dstc.config.params import read_params
+from dstc.core import places
+from dstc.core.index import load_index, read_split, root_folders
+from dstc.data.loaders import Stream
 from tests.bad_input.conftest import run_stage, set_params
 from tests.preparation import trees
 

@@ -1,6 +1,6 @@
 """A full disk and folders that may not be written, of every stage: the file is named, what was there before stays.
 
-The states of trainings and the folders that they ask for first: test_interrupted_stages.py. The cache: tests/loading.
+The states of trainings and the folders that they ask for first: test_interrupted_stages.py. The cache: tests/data.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from dstc.core import places
+from dstc.training.context import Setting
 from dstc.training.curves import Curve
-from dstc.training.setting import Setting
-from stages import places
 from tests.bad_input.conftest import SCRIPTS, TRAININGS, contents, name_of, run_stage
-from tests.test_files import file_size_limit
+from tests.core.test_files import file_size_limit
 
 ROOM = 100  # bytes for a file
 OTHERS = [script for script in SCRIPTS if script not in TRAININGS]

@@ -17,18 +17,20 @@ from typing import Any
 
 import pytest
 
+from dstc.core import places
 from dstc.training import loop, working_folder
-from stages import places
 from tests.bad_input.conftest import TRAININGS, contents, name_of, run_stage, set_params
+from tests.core.test_files import file_size_limit
 from tests.preparation import trees
-from tests.test_files import file_size_limit
 
 ITERATIONS = 6
 
 
 def lengthen() -> None:
     longer = {"iterations": ITERATIONS, "schedule_iterations": ITERATIONS, "validate_every": 3}
-    set_params(warm_up__source=longer, warm_up__target=longer, co_train=longer, runtime={"save_iterations": 2})
+    set_params(
+        warm_up__source=longer, warm_up__target=longer, co_train=longer, runtime={"checkpoint_every_iterations": 2}
+    )
 
 
 def interrupt(script: tuple[str, ...], iteration: int) -> None:
@@ -198,7 +200,7 @@ def test_a_signal_to_the_whole_group_saves_and_stops_though_loader_workers_are_i
 ) -> None:
     """As Ctrl-C does, and a batch system that ends a job: workers that died of it would take the training along."""
     set_params(warm_up__target={"iterations": 100_000, "schedule_iterations": 100_000, "validate_every": 100_000})
-    set_params(runtime={"workers": 2, "save_iterations": 1})
+    set_params(runtime={"workers": 2, "checkpoint_every_iterations": 1})
     environment = {**os.environ, "PYTHONPATH": str(trees.PROJECT)}
     trainer = subprocess.Popen(
         [sys.executable, "-m", "stages.warm_up", "target"],

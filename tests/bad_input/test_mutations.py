@@ -19,12 +19,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dstc.errors import UserError
-from dstc.params import check_params, load_yaml
+from dstc.config.params import check_params, load_yaml
+from dstc.core.errors import UserError
+from dstc.core.taxonomy import CITYSCAPES_19, IGNORE
 from dstc.preparation.checks import Rules, check_pair
 from dstc.preparation.label_rules import label_rules
 from dstc.preparation.layouts import Pair
-from dstc.taxonomy import CITYSCAPES_19, IGNORE
 from tests.preparation import trees
 
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]

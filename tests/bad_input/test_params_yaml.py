@@ -1,4 +1,4 @@
-"""The table of bad parameter files: what a user sees of each. Single bad values: tests/test_params.py."""
+"""The table of bad parameter files: what a user sees of each. Single bad values: tests/config/test_params.py."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from dstc.index import load_index, save_index
-from stages import places
+from dstc.core import places
+from dstc.core.index import load_index, save_index
 from tests.bad_input.conftest import LABELED, TRAIN_IMAGES, run_stage, set_params
 
 A, B = "aachen/aachen_000000_000019", "bremen/bremen_000001_000019"

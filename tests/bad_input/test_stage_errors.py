@@ -16,12 +16,12 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from dstc.index import SPLIT_FILES, load_index, read_split
-from dstc.loading.loaders import Crops, Stream
-from dstc.method.cross_entropy import cross_entropy
-from dstc.params import read_params
-from dstc.training.setting import Setting
-from stages import places
+from dstc.config.params import read_params
+from dstc.core import places
+from dstc.core.index import SPLIT_FILES, load_index, read_split
+from dstc.data.loaders import Crops, Stream
+from dstc.training.context import Setting
+from dstc.training.cross_entropy import cross_entropy
 from tests.bad_input.conftest import SCRIPTS, TRAIN_IMAGES, TRAININGS, contents, name_of, set_params
 from tests.pipeline.project import ROOT
 from tests.preparation import trees

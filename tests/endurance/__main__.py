@@ -4,7 +4,7 @@
 
 Each trial kills a stage one to three times, with another number of loader workers each time, then lets `dvc repro` finish
 it. It must end with the bytes and the dvc.lock of the untouched run, and have gone on from a state at most
-`save_iterations` old. A row of tests/endurance/results.csv is one kill. Costs about ten seconds of CPU a kill.
+`checkpoint_every_iterations` old. A row of tests/endurance/results.csv is one kill. Costs about ten seconds of CPU a kill.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def build(folder: Path) -> Arena:
         "warm_up.source": SCHEDULE,
         "warm_up.target": SCHEDULE,
         "co_train": {**SCHEDULE, "pictures_every": DRAW_EVERY},
-        "runtime": {"save_iterations": SAVE_EVERY, "workers": 0},
+        "runtime": {"checkpoint_every_iterations": SAVE_EVERY, "workers": 0},
     }
     project.edit_params(longer)
     project.commit("longer trainings")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from dstc.evaluation.confusion_matrix import ConfusionMatrix, mean_iou
-from dstc.taxonomy import CITYSCAPES_19, IGNORE, SYNTHIA_16
+from dstc.core.taxonomy import CITYSCAPES_19, IGNORE, SYNTHIA_16
+from dstc.label_maps.confusion_matrix import ConfusionMatrix, mean_iou
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from dstc.evaluation.confusion_matrix import ConfusionMatrix
+from dstc.core.taxonomy import IGNORE
 from dstc.evaluation.inference import ONE_VIEW, Views, predict
 from dstc.evaluation.protocols import evaluate, row_scores
 from dstc.evaluation.rows import AVERAGE, ROWS
-from dstc.taxonomy import IGNORE
+from dstc.label_maps.confusion_matrix import ConfusionMatrix
 
 K = 4
 CPU = torch.device("cpu")

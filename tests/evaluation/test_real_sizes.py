@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from dstc.core.index import load_index
+from dstc.core.places import INDEX_TARGET_VAL
+from dstc.data.loaders import ValidationImages
 from dstc.evaluation.protocols import Confusion, Network, evaluate
-from dstc.index import load_index
-from dstc.loading.loaders import ValidationImages
-from dstc.loading.normalization import NORMALIZATIONS
 from dstc.models.deeplab_v2 import build_network
-from stages.places import INDEX_TARGET_VAL
+from dstc.models.normalization import NORMALIZATIONS
 from stages.prepare_data import prepare
 from tests.preparation import trees
 

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from dstc.evaluation.confusion_matrix import ConfusionMatrix
+from dstc.core.taxonomy import CITYSCAPES_19, Classes
 from dstc.evaluation.rows import ROWS
 from dstc.evaluation.tables import (
     confusion_csv,
@@ -16,7 +16,7 @@ from dstc.evaluation.tables import (
     summary,
     write_tables,
 )
-from dstc.taxonomy import CITYSCAPES_19, Classes
+from dstc.label_maps.confusion_matrix import ConfusionMatrix
 
 THREE = Classes(("road", "car, parked", "sky"), ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
 

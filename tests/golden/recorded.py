@@ -15,9 +15,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from dstc.core.taxonomy import IGNORE
 from dstc.models.deeplab_v2 import DeepLabV2
 from dstc.models.resnet import ResNet
-from dstc.taxonomy import IGNORE
 
 VARIANTS = (
     "base",

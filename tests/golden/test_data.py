@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from dstc.index import DomainIndex, Entry, digest
-from dstc.loading.normalization import NORMALIZATIONS
-from dstc.loading.samples import read_pair
-from dstc.taxonomy import CITYSCAPES_19, IGNORE, SYNTHIA_16, Classes, train_ids
+from dstc.core.index import DomainIndex, Entry, digest
+from dstc.core.taxonomy import CITYSCAPES_19, IGNORE, SYNTHIA_16, Classes, train_ids
+from dstc.data.samples import read_pair
+from dstc.models.normalization import NORMALIZATIONS
 from dstc.training.optimizer import poly_learning_rate
 from tests.golden.deviations import Tolerance, check
 from tests.golden.recorded import arrays, recorded_label

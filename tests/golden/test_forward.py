@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dstc.method.cross_entropy import cross_entropy
 from dstc.models.deeplab_v2 import DeepLabV2, upsample_logits
+from dstc.training.cross_entropy import cross_entropy
 from dstc.training.optimizer import build_optimizer
 from tests.golden.deviations import Tolerance, check
 from tests.golden.duplicating_sgd import released_visits

@@ -3,8 +3,14 @@ import torch
 from torch import nn
 
 from dstc.method.batches import LabeledBatch
-from dstc.method.cross_entropy import cross_entropy
-from dstc.method.cross_supervision import confident_pixels, confident_share, cross_supervision, labeling, pseudo_label
+from dstc.method.cross_supervision import (
+    confident_pixels,
+    confident_share,
+    cross_supervision,
+    pseudo_label,
+    teacher_mode,
+)
+from dstc.training.cross_entropy import cross_entropy
 from tests.method import slow
 
 
@@ -41,7 +47,7 @@ def test_the_confident_share_counts_the_pixels_whose_likeliest_class_is_likelier
 def test_only_labeling_with_the_batchs_statistics_moves_the_running_ones(batch_norm: str, moves: bool) -> None:
     network = normalizing_network()
     before = network[1].running_mean.clone()
-    with labeling(network, batch_norm):
+    with teacher_mode(network, batch_norm):
         logits = network(slow.random_tensor(0, 2, 3, 4, 4))
     assert torch.equal(network[1].running_mean, before) != moves
     own = logits.mean((0, 2, 3)).abs().max()
@@ -54,10 +60,10 @@ def test_labeling_records_no_gradient_and_gives_the_mode_back_even_after_an_erro
     batch_norm: str, training: bool
 ) -> None:
     network = normalizing_network().train(training)
-    with labeling(network, batch_norm):
+    with teacher_mode(network, batch_norm):
         assert not network(slow.random_tensor(0, 1, 3, 2, 2)).requires_grad
     assert network.training == network[1].training == training
-    with pytest.raises(KeyError), labeling(network, batch_norm):
+    with pytest.raises(KeyError), teacher_mode(network, batch_norm):
         raise KeyError
     assert network.training == training
     assert torch.is_grad_enabled()

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from dstc.core.taxonomy import IGNORE
 from dstc.method.target_preferred_alignment import DividedAlignment, class_prototypes, class_sums
-from dstc.taxonomy import IGNORE
 from tests.method import slow
 
 

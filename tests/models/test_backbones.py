@@ -8,7 +8,7 @@ from torchvision.models import get_model_weights, mobilenet_v2
 from torchvision.models.resnet import Bottleneck
 from torchvision.models.resnet import ResNet as TorchvisionResNet
 
-from dstc.backbones import BACKBONES, IMAGENET, lacking
+from dstc.models.backbones import BACKBONES, IMAGENET, lacking
 from dstc.models.deeplab_v2 import build_backbone
 from dstc.models.mobilenet_v2 import MobileNetV2
 from dstc.models.resnet import ResNet

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dstc.errors import UserError
+from dstc.core.errors import UserError
 from dstc.models.batch_norm import batch_norms, statistics_kept, synchronize
-from dstc.models.recomputation import recompute_blocks
+from dstc.models.gradient_checkpointing import checkpoint_blocks
 from tests.models.small import small_network
 
 
@@ -42,7 +42,7 @@ def test_a_layer_that_does_more_than_normalize_is_not_replaced_by_one_that_does_
 def test_synchronized_layers_can_be_recomputed() -> None:
     plain, synchronized = small_network().train(), small_network().train()
     synchronize(synchronized)
-    recompute_blocks(synchronized.backbone)
+    checkpoint_blocks(synchronized.backbone)
     for network in (plain, synchronized):
         network(images()).square().mean().backward()
     for (name, one), other in zip(plain.named_parameters(), synchronized.parameters(), strict=True):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from dstc.checkpoints import FORMAT, load_strictly, read_tensors, save_network
-from dstc.errors import UserError
+from dstc.core.errors import UserError
+from dstc.models.checkpoints import FORMAT, load_strictly, read_tensors, save_network
 from tests.models.small import small_network
 
 

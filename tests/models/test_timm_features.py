@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dstc.backbones import BACKBONES
-from dstc.checkpoints import read_tensors
-from dstc.errors import UserError
-from dstc.loading.normalization import NORMALIZATIONS
+from dstc.config.params import read_params
+from dstc.core.errors import UserError
+from dstc.models.backbones import BACKBONES
+from dstc.models.checkpoints import read_tensors
 from dstc.models.deeplab_v2 import DeepLabV2, build_backbone
+from dstc.models.normalization import NORMALIZATIONS
 from dstc.models.weights import initial_weights
-from dstc.params import read_params
 from tests.models.small import small_network
 
 NAMES = [name for name, backbone in BACKBONES.items() if backbone.timm_weights]

@@ -10,11 +10,11 @@ import torch
 import torchvision
 from torch import Tensor
 
-from dstc.checkpoints import save_network
-from dstc.errors import UserError
+from dstc.core.errors import UserError
+from dstc.core.taxonomy import CITYSCAPES_19, SYNTHIA_16
+from dstc.models.checkpoints import save_network
 from dstc.models.deeplab_v2 import DeepLabV2, build_network
 from dstc.models.weights import initial_weights, read_checkpoint, read_weights
-from dstc.taxonomy import CITYSCAPES_19, SYNTHIA_16
 from tests.golden.recorded import arrays
 from tests.models.small import small_network
 

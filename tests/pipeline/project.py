@@ -23,7 +23,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "split": {"size": 4},
     "warm_up.source": SCHEDULE,
     "warm_up.target": SCHEDULE,
-    "co_train": {**SCHEDULE, "pictures_every": 1, "cross_supervision_from": 0.0},
+    "co_train": {**SCHEDULE, "pictures_every": 1, "cross_supervision_start": 0.0},
     "evaluate": {"pictures": 1},
     "runtime": {"workers": 0, "device": "cpu", "threads": 1},
 }

@@ -25,7 +25,7 @@ def longer(run: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project,
     """A project whose training takes longer; digests of what the experiment makes when nobody touches it."""
     project = run.project.copy(tmp_path_factory.mktemp("longer"))
     schedule = {"iterations": ITERATIONS, "schedule_iterations": ITERATIONS, "validate_every": ITERATIONS}
-    project.edit_params({"warm_up.target": schedule, "runtime": {"save_iterations": SAVE_EVERY}})
+    project.edit_params({"warm_up.target": schedule, "runtime": {"checkpoint_every_iterations": SAVE_EVERY}})
     project.dvc("repro", STAGE)
     project.commit("a longer training")
     untouched = project.copy(tmp_path_factory.mktemp("untouched"))

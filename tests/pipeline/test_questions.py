@@ -24,9 +24,9 @@ def test_the_label_curve_runs_what_is_missing_once_and_is_refused_on_changed_cod
     for size in (4, 6):
         assert f"| {size} | {table.loc[size, 'warm_up_source']:.1f} (one seed)" in again.text
     assert (project.root / "experiments/results/labels.svg").read_text().lstrip().startswith("<?xml")
-    with (project.root / "dstc/errors.py").open("a") as file:
+    with (project.root / "dstc/core/errors.py").open("a") as file:
         file.write("# changed\n")
     refused = project.call(*ASK, "parts")
     assert refused.code != 0
-    assert "changed since the last commit: dstc/errors.py" in refused.text
+    assert "changed since the last commit: dstc/core/errors.py" in refused.text
     assert "Traceback" not in refused.text

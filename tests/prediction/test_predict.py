@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from dstc.checkpoints import read_described, save_network
+from dstc.data.loaders import ValidationImages
 from dstc.evaluation.inference import Views, average, class_scores
 from dstc.evaluation.protocols import evaluate
-from dstc.loading.loaders import ValidationImages
-from dstc.loading.normalization import NORMALIZATIONS
+from dstc.models.checkpoints import read_described, save_network
+from dstc.models.normalization import NORMALIZATIONS
 from dstc.predict import main
 from dstc.prediction.trained import load_trained, size_seen
 from tests.models.small import small_network
@@ -142,7 +142,7 @@ def test_options_do_what_they_say(
 
 def test_what_predict_writes_scores_as_evaluate_does(here: Path) -> None:
     """The same images through the stage's functions: the same confusion matrix, pixel for pixel."""
-    from tests.loading.small_domain import small_domain
+    from tests.data.small_domain import small_domain
 
     index = small_domain(here / "val", 3, size=(96, 64), resize=(48, 32))
     index = type(index)(**{**vars(index), "class_names": tuple(NAMES), "class_colors": tuple(map(tuple, COLORS))})

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from dstc import export, predict
-from dstc.backbones import BACKBONES
 from dstc.evaluation.inference import Views, class_scores
+from dstc.models.backbones import BACKBONES
 from dstc.prediction.trained import load_trained
 from tests.prediction.test_predict import write_network, write_photo
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dstc.index import digest
+from dstc.core.index import digest
+from dstc.core.taxonomy import CITYSCAPES_19, IGNORE, SYNTHIA_16
 from dstc.preparation.checks import Checked, Rules, check_pair
 from dstc.preparation.label_rules import LabelRules, label_rules
 from dstc.preparation.layouts import Pair
-from dstc.taxonomy import CITYSCAPES_19, IGNORE, SYNTHIA_16
 from tests.preparation import trees
 
 GTA5 = Rules(19, label_rules("gta5", CITYSCAPES_19, {}, []), labels_required=True)

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dstc.errors import UserError
-from dstc.loading.samples import read_pair
+from dstc.core.errors import UserError
+from dstc.core.taxonomy import CITYSCAPES_19
+from dstc.data.samples import read_pair
 from dstc.preparation.indexing import FAULTS_SHOWN, Domain, index_domains
 from dstc.preparation.label_rules import label_rules
 from dstc.preparation.summary import summary_table
-from dstc.taxonomy import CITYSCAPES_19
 from tests.preparation import trees
 
 Three = tuple[Domain, Domain, Domain]

@@ -2,9 +2,9 @@ from itertools import islice, pairwise
 
 import pytest
 
-from dstc.errors import UserError
+from dstc.core.errors import UserError
+from dstc.core.taxonomy import CITYSCAPES_19, IGNORE, train_ids
 from dstc.preparation.label_rules import distinct_colors, label_rules, task_classes
-from dstc.taxonomy import CITYSCAPES_19, IGNORE, train_ids
 
 OWN = task_classes("own", ["road", "rail"], {"rail": "#FF0010"})
 

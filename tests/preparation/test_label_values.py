@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from dstc.errors import UserError
+from dstc.core.errors import UserError
 from dstc.own_data import draft, main
 from dstc.preparation.label_values import all_values, find_values, values_of
 from tests.preparation import trees

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from dstc.errors import UserError
-from dstc.preparation.layouts import list_images, list_pairs, stays_inside
+from dstc.core.errors import UserError
+from dstc.core.names import stays_inside
+from dstc.preparation.layouts import list_images, list_pairs
 from tests.preparation import trees
 
 

@@ -1,4 +1,4 @@
-from dstc.index import DomainIndex, Entry
+from dstc.core.index import DomainIndex, Entry
 from dstc.preparation.report import class_table, remarks
 
 NAMES = ("road", "sky", "pole")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dstc.params import Params, check_params, read_yaml
+from dstc.config.params import Params, check_params, read_yaml
 
 ROAD, SKY, CAR, LICENSE_PLATE = 7, 23, 26, 34  # Cityscapes label ids; the last is void
 SYNTHIA_SKY, SYNTHIA_ROAD, SYNTHIA_CAR = 1, 3, 8

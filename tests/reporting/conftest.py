@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dstc.costs import Cost
-from dstc.evaluation.pictures import legend_of, save_grid
+from dstc.core.costs import Cost
+from dstc.core.index import DomainIndex, Entry
 from dstc.evaluation.rows import ROWS
-from dstc.index import DomainIndex, Entry
+from dstc.label_maps.pictures import legend_of, save_grid
 from dstc.reporting.results import Results
 
 CLASSES = ("<b>road</b>", "a & b", "$x$")

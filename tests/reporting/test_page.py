@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dstc.index import DomainIndex
+from dstc.core.index import DomainIndex
 from dstc.reporting.page import SECTIONS, page
 from dstc.reporting.pictures import MIXINGS
 from tests.reporting.conftest import CLASSES, index_of, scores_of

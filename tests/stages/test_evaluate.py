@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from ruamel.yaml import YAML
 
-from dstc.errors import UserError
+from dstc.config.params import read_params
+from dstc.core.errors import UserError
+from dstc.core.index import DomainIndex, Entry, digest, load_index, save_index
+from dstc.core.taxonomy import CITYSCAPES_19, IGNORE, SYNTHIA_16, train_ids
 from dstc.evaluation.rows import AVERAGE, ROWS
-from dstc.index import DomainIndex, Entry, digest, load_index, save_index
-from dstc.params import read_params
-from dstc.taxonomy import CITYSCAPES_19, IGNORE, SYNTHIA_16, train_ids
-from dstc.training.setting import Setting
+from dstc.training.context import Setting
 from stages.evaluate import CHECKPOINTS, evaluate_networks, main
 
 ROOT = Path(__file__).parents[2]

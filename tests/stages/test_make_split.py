@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from dstc.index import DomainIndex, Entry, read_split, save_index
-from dstc.taxonomy import CITYSCAPES_19
-from stages import make_split, places
+from dstc.core import places
+from dstc.core.index import DomainIndex, Entry, read_split, save_index
+from dstc.core.taxonomy import CITYSCAPES_19
+from stages import make_split
 from tests.preparation import trees
 
 NAMES = [f"leftImg8bit/train/aachen/aachen_{i:06d}_000019_leftImg8bit.png" for i in range(12)]
@@ -100,7 +101,7 @@ def test_help_prints_what_the_stage_does() -> None:
 
 
 def test_the_examples_of_the_split_folders_readme_mean_one_image(project: Path) -> None:
-    from dstc.preparation.split import read_labeled
+    from dstc.split import read_labeled
 
     text = (trees.PROJECT / "splits/README.md").read_text().split("```")[3]
     (project / "splits").mkdir()

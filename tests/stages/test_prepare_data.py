@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from dstc.index import load_index
+from dstc.core.index import load_index
 from stages import prepare_data
 from tests.preparation import trees
 

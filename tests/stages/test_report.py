@@ -6,10 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from dstc.costs import measured
-from dstc.errors import UserError
-from dstc.index import save_index
-from stages.places import CO_TRAIN, INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, MADE_BY, METRICS, REPORT, SPLIT
+from dstc.core.costs import measured
+from dstc.core.errors import UserError
+from dstc.core.index import save_index
+from dstc.core.places import (
+    CO_TRAIN,
+    INDEX_SOURCE,
+    INDEX_TARGET_TRAIN,
+    INDEX_TARGET_VAL,
+    MADE_BY,
+    METRICS,
+    REPORT,
+    SPLIT,
+)
 from stages.report import TRAININGS, report
 from tests.reporting.conftest import results
 

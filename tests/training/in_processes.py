@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 import torch
 
-from dstc import processes
-from dstc.errors import UserError
-from dstc.loading.loaders import Crops, Stream, ValidationImages
-from dstc.loading.normalization import NORMALIZATIONS
+from dstc.core import processes
+from dstc.core.errors import UserError
+from dstc.data.loaders import Crops, Stream, ValidationImages
+from dstc.models.normalization import NORMALIZATIONS
 from dstc.training.validation import count_pixels
 from dstc.training.working_folder import WorkingFolder
-from tests.loading.small_domain import small_domain
+from tests.data.small_domain import small_domain
 from tests.models.small import small_network
 from tests.training.trained import trained
 

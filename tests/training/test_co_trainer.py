@@ -12,17 +12,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from dstc.errors import UserError
-from dstc.loading.loaders import Stream, ValidationImages
+from dstc.co_trainer import CoTrainer
+from dstc.config.params import Params, check_params, read_yaml
+from dstc.core.errors import UserError
+from dstc.core.taxonomy import Classes
+from dstc.data.loaders import Stream, ValidationImages
 from dstc.method.class_mix import sample_half_of_classes
 from dstc.method.domain_specific_initialization import Branches
-from dstc.params import Params, check_params, read_yaml
-from dstc.taxonomy import Classes
-from dstc.training.co_trainer import CoTrainer
-from dstc.training.setting import Setting
+from dstc.supervised import train_supervised
+from dstc.training.context import Setting
 from dstc.training.state import TrainingState
-from dstc.training.supervised import train_supervised
-from tests.loading.small_domain import small_domain
+from tests.data.small_domain import small_domain
 
 REPOSITORY = Path(__file__).parents[2]
 CLASSES = Classes(("road", "sidewalk", "building"), ((128, 64, 128), (244, 35, 232), (70, 70, 70)))
@@ -30,7 +30,7 @@ SHORT = {
     "iterations": 2,
     "schedule_iterations": 4,
     "learning_rate": 0.01,
-    "ramp_iterations": 0,
+    "lr_ramp_iterations": 0,
     "batch": {"source": 2, "labeled_target": 2, "unlabeled_target": 2},
     "crop": [24, 16],
     "validate_every": 1,
@@ -45,13 +45,13 @@ METHOD = {
     "alignment_weight": 0.1,
     "alignment_counts_void": False,
     "cross_supervision": True,
-    "cross_supervision_from": 0.0,
+    "cross_supervision_start": 0.0,
     "class_mix": True,
     "color_augmentation": False,
     "student_batch_norm": "batch",
     "teacher_batch_norm": "running",
     "teachers_run": "in_turn",
-    "teacher_decay": 0.0,
+    "ema_decay": 0.0,
     "confidence_threshold": 0.0,
     "update": "simultaneous",
 }
@@ -148,17 +148,17 @@ def test_the_same_parameters_train_the_same_weights_and_another_seed_others(
         {"teacher_batch_norm": "batch"},
         {"teachers_run": "first"},
         {"update": "sequential"},
-        {"teacher_decay": 0.5},
+        {"ema_decay": 0.5},
         {"confidence_threshold": 0.5},
         {"alignment_weight": 0.5},
         {"alignment_weight": 0.0},
         {"cross_supervision": False},
-        {"cross_supervision_from": 0.5},
+        {"cross_supervision_start": 0.5},
         {"student_batch_norm": "running"},
         {"class_mix": False},
         {"combination": "whole_images"},
         {"color_augmentation": True},
-        {"ramp_iterations": 1},
+        {"lr_ramp_iterations": 1},
         RELEASED,
     ],
 )
@@ -167,7 +167,7 @@ def test_every_switch_of_the_parameters_reaches_the_weights(
 ) -> None:
     switched = weights(co_train(tmp_path, **switch)[0])
     changed = [name for name, value in base.items() if not torch.equal(value, switched[name])]
-    is_inert = switch == {"ramp_iterations": 1}  # a ramp of one iteration is none
+    is_inert = switch == {"lr_ramp_iterations": 1}  # a ramp of one iteration is none
     assert bool(changed) != is_inert
 
 
@@ -180,15 +180,15 @@ def test_every_draw_of_classes_has_a_seed_of_its_own_which_the_runs_seed_changes
         drawn.append(generator.initial_seed())
         return sample_half_of_classes(*arguments, generator=generator, **more)
 
-    monkeypatch.setattr("dstc.training.co_trainer.sample_half_of_classes", noting)
+    monkeypatch.setattr("dstc.co_trainer.sample_half_of_classes", noting)
     co_train(tmp_path)
     co_train(tmp_path, seed=1)
     assert len(set(drawn)) == len(drawn) == 2 * 2 * 3  # runs, iterations, draws of a step
 
 
 def test_averaged_teachers_are_the_moving_average_of_their_branches_statistics_included(tmp_path: Path) -> None:
-    one, _ = co_train(tmp_path / "one", teacher_decay=0.75, iterations=1)
-    two, state = co_train(tmp_path / "two", teacher_decay=0.75)
+    one, _ = co_train(tmp_path / "one", ema_decay=0.75, iterations=1)
+    two, state = co_train(tmp_path / "two", ema_decay=0.75)
     for first, learner in zip(one.learners, two.learners, strict=True):
         averaged = state.averaged[learner.name].state_dict()
         for name, after_two in learner.network.state_dict().items():
@@ -199,8 +199,8 @@ def test_averaged_teachers_are_the_moving_average_of_their_branches_statistics_i
 
 def test_averaged_teachers_are_part_of_what_is_saved(tmp_path: Path) -> None:
     """A run whose state is put into a new trainer, averages included, goes on to the same averages."""
-    trained, state = co_train(tmp_path / "trained", teacher_decay=0.5)
-    fresh, _ = co_train(tmp_path / "fresh", teacher_decay=0.5, iterations=1, seed=1)
+    trained, state = co_train(tmp_path / "trained", ema_decay=0.5)
+    fresh, _ = co_train(tmp_path / "fresh", ema_decay=0.5, iterations=1, seed=1)
     fresh.state.restore(state.as_dict())
     for name, network in fresh.averaged.items():
         assert_same(network.state_dict(), trained.averaged[name].state_dict())
@@ -237,7 +237,7 @@ def test_the_best_checkpoint_on_val_is_kept_only_if_asked_for(tmp_path: Path, mo
         return {f"{name}_miou": falling.score for name in ("source_biased", "target_biased")}  # type: ignore[attr-defined]
 
     falling.score = 50.0  # type: ignore[attr-defined]
-    monkeypatch.setattr("dstc.training.co_trainer.validate", falling)
+    monkeypatch.setattr("dstc.co_trainer.validate", falling)
     after_one = weights(co_train(tmp_path, iterations=1)[0])
     best = weights(co_train(tmp_path, choose_checkpoint="best_on_val")[0])
     last = weights(co_train(tmp_path)[0])

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from dstc.backbones import BACKBONES
-from dstc.errors import UserError
+from dstc.core.errors import UserError
 from dstc.method.batches import LabeledBatch
 from dstc.method.division import Division
-from dstc.models.recomputation import recompute_blocks
+from dstc.models.backbones import BACKBONES
+from dstc.models.gradient_checkpointing import checkpoint_blocks
 from tests.models.small import small_network
 from tests.training.trained import largest_difference, trained
 
@@ -23,7 +23,7 @@ SWITCHES: list[dict[str, Any]] = [
     {"batch": {"source": 5, "labeled_target": 3, "unlabeled_target": 4}},
     {"alignment_counts_void": True, "alignment_weight": 0.5},
     {"teachers_run": "first", "update": "sequential"},
-    {"confidence_threshold": 0.4, "teacher_decay": 0.5},
+    {"confidence_threshold": 0.4, "ema_decay": 0.5},
     {"color_augmentation": True, "combination": "whole_images", "class_weights": "inverse_log"},
 ]
 
@@ -50,9 +50,9 @@ def test_with_batch_statistics_the_parts_are_what_is_normalized(tmp_path: Path) 
 
 @pytest.mark.parametrize("statistics", ["batch", "running"])
 def test_checkpointing_changes_no_bit(tmp_path: Path, statistics: str) -> None:
-    more: dict[str, Any] = {"teacher_decay": 0.5, "model": {"batch_norm_statistics": statistics}}
+    more: dict[str, Any] = {"ema_decay": 0.5, "model": {"batch_norm_statistics": statistics}}
     plain = trained(tmp_path / "a", **more)
-    recomputed = trained(tmp_path / "b", runtime={"checkpointing": True}, **more)
+    recomputed = trained(tmp_path / "b", runtime={"gradient_checkpointing": True}, **more)
     assert plain.keys() == recomputed.keys()
     assert all(torch.equal(plain[name], recomputed[name]) for name in plain)
 
@@ -66,7 +66,7 @@ def test_checkpointing_keeps_less_and_gives_the_same_gradient(backbone: str) -> 
     for recomputes in (False, True):
         network, stored = small_network(backbone=backbone), {}
         if recomputes:
-            recompute_blocks(network.backbone)
+            checkpoint_blocks(network.backbone)
 
         def keep(tensor: Tensor, stored: dict[int, int] = stored) -> Tensor:
             stored[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
@@ -85,9 +85,9 @@ def test_checkpointing_keeps_less_and_gives_the_same_gradient(backbone: str) -> 
 
 def test_a_backbone_without_known_blocks_is_refused_not_ignored() -> None:
     with pytest.raises(
-        UserError, match=r"runtime\.checkpointing: true, but no blocks of this model\.backbone are known"
+        UserError, match=r"runtime\.gradient_checkpointing: true, but no blocks of this model\.backbone are known"
     ):
-        recompute_blocks(torch.nn.Conv2d(3, 4, 1))
+        checkpoint_blocks(torch.nn.Conv2d(3, 4, 1))
 
 
 def test_shares_and_parts_hold_every_image_once_in_order() -> None:

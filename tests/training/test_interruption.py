@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dstc import processes
-from dstc.training.loop import Keeping, train
+from dstc.core import processes
+from dstc.training.loop import CheckpointPolicy, train
 from dstc.training.optimizer import build_optimizer, set_learning_rate
 from dstc.training.runs import list_runs, main
 from dstc.training.state import TrainingState
@@ -59,7 +59,7 @@ def run(state: TrainingState, folder: WorkingFolder | None, *, stop_after: int |
         validate=lambda iteration: {"miou": float(iteration)},
         validate_every=5,
         device=torch.device("cpu"),
-        keeping=Keeping(folder, iterations=4, minutes=1000) if folder else None,
+        keeping=CheckpointPolicy(folder, iterations=4, minutes=1000) if folder else None,
     )
     return state
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from dstc.errors import UserError
-from dstc.index import load_index
-from dstc.loading.loaders import _order
-from dstc.randomness import stream_seed
+from dstc.core.errors import UserError
+from dstc.core.index import load_index
+from dstc.core.randomness import stream_seed
+from dstc.data.loaders import _order
 from dstc.training import launching
 from tests.pipeline.project import Project, small_project
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dstc.errors import UserError
+from dstc.core.errors import UserError
 from dstc.training.loop import train
 from dstc.training.state import TrainingState
 

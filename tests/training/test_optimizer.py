@@ -70,7 +70,9 @@ def test_stopped_at_120_000_of_250_000_iterations_the_released_rate_is_0_555_of_
 
 def test_a_ramp_rises_linearly_and_meets_the_schedule_where_it_ends() -> None:
     def rates(ramp: int) -> list[float]:
-        return [poly_learning_rate(1.0, i, schedule_iterations=100, power=0.9, ramp_iterations=ramp) for i in range(20)]
+        return [
+            poly_learning_rate(1.0, i, schedule_iterations=100, power=0.9, lr_ramp_iterations=ramp) for i in range(20)
+        ]
 
     plain, ramped = rates(0), rates(10)
     assert [a / b for a, b in zip(ramped, plain, strict=True)] == pytest.approx(

@@ -32,9 +32,9 @@ CASES: dict[str, dict[str, Any]] = {
         "color_augmentation": True,
         "class_weights": "inverse_log",
     },
-    "averaged, checkpointed": RUNNING | {"teacher_decay": 0.5, "runtime": {"checkpointing": True}},
+    "averaged, checkpointed": RUNNING | {"ema_decay": 0.5, "runtime": {"gradient_checkpointing": True}},
     "own statistics": OWN_STATISTICS | {"teacher_batch_norm": "batch"},
-    "own statistics, averaged": OWN_STATISTICS | {"teacher_batch_norm": "batch", "teacher_decay": 0.5},
+    "own statistics, averaged": OWN_STATISTICS | {"teacher_batch_norm": "batch", "ema_decay": 0.5},
 }
 
 Numbers = Mapping[str, Tensor]

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dstc.checkpoints import read_described
-from dstc.loading.loaders import Stream
-from dstc.params import check_params
+from dstc.config.params import check_params
+from dstc.data.loaders import Stream
+from dstc.models.checkpoints import read_described
 from dstc.prediction.trained import load_trained, predict_image
-from dstc.training.setting import Setting, training_record
-from tests.loading.small_domain import small_domain
+from dstc.training.context import Setting, training_record
+from tests.data.small_domain import small_domain
 from tests.preparation.trees import raw_params
 
 

@@ -1,7 +1,7 @@
 """On a GPU a step waits for the device once: when its losses are fetched. Shown on torch's "meta" device.
 
 Tensors there hold no values, so whatever asks for one fails by itself; copies from the host that wait for it would not, and
-are looked for. With `teacher_decay` there are some more, where the step ends: torch's AveragedModel sends its counter.
+are looked for. With `ema_decay` there are some more, where the step ends: torch's AveragedModel sends its counter.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dstc.loading.loaders import Crops, ValidationImages
+from dstc.co_trainer import CoTrainer
+from dstc.data.loaders import Crops, ValidationImages
 from dstc.method.class_mix import classes_present
 from dstc.method.domain_specific_initialization import Branches
-from dstc.training.co_trainer import CoTrainer
-from dstc.training.setting import Setting
-from tests.loading.small_domain import small_domain
+from dstc.training.context import Setting
+from tests.data.small_domain import small_domain
 from tests.training.test_co_trainer import CLASSES, params
 
 GPU = torch.device("meta")  # as good as one: what it has done, the host cannot know
@@ -55,7 +55,7 @@ def _plain_sgd(monkeypatch: pytest.MonkeyPatch) -> None:
     def build(network: nn.Module, **_: float) -> torch.optim.SGD:
         return torch.optim.SGD([{"params": list(network.parameters()), "multiplier": 1.0}], lr=1.0, momentum=0.9)
 
-    monkeypatch.setattr("dstc.training.setting.build_optimizer", build)
+    monkeypatch.setattr("dstc.training.context.build_optimizer", build)
 
 
 def trainer(folder: Path, **switches: Any) -> CoTrainer:

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dstc.loading.loaders import Stream, ValidationImages
+from dstc.co_trainer import CoTrainer
+from dstc.config.params import Params
+from dstc.data.loaders import Stream, ValidationImages
 from dstc.method.domain_specific_initialization import Branches
-from dstc.params import Params
-from dstc.training.co_trainer import CoTrainer
+from dstc.supervised import train_supervised
 from dstc.training.state import TrainingState
-from dstc.training.supervised import train_supervised
-from tests.loading.small_domain import small_domain
+from tests.data.small_domain import small_domain
 from tests.training import test_co_trainer as base
 
 ITERATIONS = 3

@@ -18,9 +18,9 @@ POINTS = {
     "stepping": "dstc.training.step:training_step",
     "saving": "dstc.training.working_folder:WorkingFolder.save",
     "validating": "dstc.training.validation:validate",
-    "drawing": "dstc.evaluation.pictures:grid",
+    "drawing": "dstc.label_maps.pictures:grid",
     "writing a curve": "dstc.training.curves:Curve.save",
-    "writing a network": "dstc.checkpoints:save_network",
+    "writing a network": "dstc.models.checkpoints:save_network",
     "finishing": "dstc.training.working_folder:WorkingFolder.finish",
 }
 

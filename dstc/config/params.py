@@ -1,0 +1,228 @@
+"""params.yaml as typed sections, checked whole before any work.
+
+Unknown keys, wrong types, values out of range and contradictions between sections are refused with one line each that
+names the key, the rule, the value and, for an unknown key, the nearest right one. Read with ruamel.yaml (YAML 1.2), as
+DVC reads it: PyYAML takes the `2e-06` that `-S` writes for a string.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import reprlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.nodes import CollectionNode, MappingNode
+
+from dstc.config.sections import (
+    CoTrain,
+    Data,
+    Evaluate,
+    Model,
+    Optim,
+    Own,
+    Paths,
+    Runtime,
+    Section,
+    Seed,
+    Split,
+    WarmUps,
+)
+from dstc.core.errors import UserError, nearest
+from dstc.core.taxonomy import KNOWN_CLASSES
+from dstc.models.backbones import BACKBONES, IMAGENET, Backbone, lacking
+
+LARGEST = 100_000  # values in a parameter file
+
+
+class Params(Section):
+    """All of params.yaml, one typed section for each of its own; made by `read_params` and `check_params`."""
+
+    paths: Paths
+    data: Data
+    split: Split
+    seed: Seed
+    model: Model
+    optim: Optim
+    warm_up: WarmUps
+    co_train: CoTrain
+    evaluate: Evaluate
+    runtime: Runtime
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        problems = [*_class_problems(self), *_model_problems(self), *_path_problems(self)]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def _class_problems(params: Params) -> list[str]:
+    data, layouts = params.data, (params.data.source.layout, params.data.target.layout)
+    own_layouts = [layout for layout in layouts if layout in ("folders", "csv")]
+    known_layouts = [layout for layout in layouts if layout not in ("folders", "csv")]
+    if data.classes == "own":
+        return _own_class_problems(data.own, known_layouts)
+    if own_layouts and not data.own.labels:
+        return [f"data.own.labels must say which label ids or colors mean which class for layout '{own_layouts[0]}'"]
+    names = set(KNOWN_CLASSES[data.classes].names)
+    return [
+        f"data.own.labels.{name}: not a class of data.classes '{data.classes}'{nearest(name, names)}"
+        for name in data.own.labels
+        if name not in names
+    ]
+
+
+def _own_class_problems(own: Own, known_layouts: Sequence[str]) -> list[str]:
+    if known_layouts:
+        return [
+            f"data.classes is 'own', but layout '{known_layouts[0]}' has Cityscapes classes; use 'folders' or 'csv'"
+        ]
+    if len(own.class_names) < 2 or len(own.class_names) > 254 or len(set(own.class_names)) != len(own.class_names):
+        return [f"data.own.class_names must hold 2 to 254 different names, not {own.class_names}"]
+    problems = [
+        f"data.own.{part}.{name}: not among data.own.class_names{nearest(name, own.class_names)}"
+        for part, keys in (("labels", own.labels), ("colors", own.colors))
+        for name in keys
+        if name not in own.class_names
+    ]
+    missing = [name for name in own.class_names if name not in own.labels]
+    return problems + ([f"data.own.labels must have an entry for each class; missing: {missing}"] if missing else [])
+
+
+def _model_problems(params: Params) -> list[str]:
+    model, backbone = params.model, BACKBONES.get(params.model.backbone)
+    if backbone is None:
+        return [
+            f"model.backbone: must be one of {', '.join(BACKBONES)}, not '{model.backbone}'"
+            f"{nearest(model.backbone, BACKBONES)}"
+        ]
+    complaint = lacking(model.backbone, backbone)
+    return [*([complaint] if complaint else []), *_imagenet_problems(model, backbone), *_crop_problems(params)]
+
+
+def _imagenet_problems(model: Model, backbone: Backbone) -> list[str]:
+    """What is wrong with weights by name; those in a file are judged when it is read (dstc/models/weights.py)."""
+    name = f"model.initial_weights '{model.initial_weights}'"
+    if model.initial_weights not in IMAGENET:
+        return []
+    if model.initial_weights not in backbone.weights_by_name:
+        others = ", ".join(f"'{other}'" for other in (*backbone.weights_by_name, "none"))
+        return [f"{name}: there are none for '{model.backbone}'; use {others} or a file"]
+    whose = "timm's" if backbone.timm_weights else "torchvision's"
+    if model.normalization != "imagenet_rgb":
+        return [f"{name} are {whose}, made for model.normalization 'imagenet_rgb', not '{model.normalization}'"]
+    if backbone.bottlenecks and model.stride_on != "second_conv":
+        return [f"{name} are {whose}, made for model.stride_on 'second_conv', not '{model.stride_on}'"]
+    return []
+
+
+def _crop_problems(params: Params) -> list[str]:
+    least = 2 * params.model.output_stride  # of features of a single pixel BatchNorm can take no statistics
+    trainings = {
+        "warm_up.source": params.warm_up.source,
+        "warm_up.target": params.warm_up.target,
+        "co_train": params.co_train,
+    }
+    return [
+        f"{name}.crop: sides must be at least {least} at model.output_stride {params.model.output_stride}, "
+        f"not {training.crop}"
+        for name, training in trainings.items()
+        if min(training.crop) < least
+    ]
+
+
+def _path_problems(params: Params) -> list[str]:
+    paths, problems = params.paths, []
+    if (paths.source == "embedded") != (paths.target == "embedded"):
+        problems.append("paths.source and paths.target must both be 'embedded' or both be folders")
+    if paths.source == "embedded" and (params.data.source.layout, params.data.target.layout) != ("gta5", "cityscapes"):
+        problems.append("paths.source 'embedded' has data.source.layout 'gta5' and data.target.layout 'cityscapes'")
+    folders = {"paths.source": paths.source, "paths.target": paths.target}
+    folders |= {f"paths.unlabeled[{i}]": folder for i, folder in enumerate(paths.unlabeled)}
+    for key, folder in folders.items():
+        if folder != "embedded" and not Path(folder).is_absolute():
+            problems.append(f"{key}: '{folder}' must be an absolute path (experiments run in copies of this folder)")
+    return problems
+
+
+def read_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check a parameter file; raise UserError with one line for each fault."""
+    return check_params(read_yaml(path), str(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The plain contents of a YAML 1.2 file whose top level is a mapping."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run from the project's root") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from None
+    raw = load_yaml(text, str(path))
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: must hold a mapping of sections, not {type(raw).__name__}")
+    return raw
+
+
+def load_yaml(text: str, where: str) -> Any:
+    """The plain value of a YAML 1.2 text. One whose aliases (`*name`) make it explode or contain itself is refused."""
+    try:
+        size = _size_of(YAML(typ="safe", pure=True).compose(text), {}) if "*" in text else 0
+        value = YAML(typ="safe", pure=True).load(text) if size <= LARGEST else None
+    except RecursionError:
+        raise UserError(f"{where}: is nested too deeply") from None
+    except Exception as error:  # ruamel raises many kinds (of `!!bool x` a KeyError); each means the same to a user
+        raise UserError(f"{where}: not valid YAML: {_one_line(error)}") from None
+    if size > LARGEST:
+        raise UserError(f"{where}: its aliases (*name) make it hold more than {LARGEST:,} values, or itself")
+    return value
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).replace('in "<unicode string>", ', "").split())  # ruamel was given no file's name
+
+
+def _size_of(node: Any, known: dict[Any, float]) -> float:
+    """How many values a YAML node comes to with every alias written out; infinite if it contains itself."""
+    if not isinstance(node, CollectionNode):
+        return 1
+    if node not in known:
+        known[node] = math.inf
+        children = itertools.chain.from_iterable(node.value) if isinstance(node, MappingNode) else node.value
+        known[node] = 1 + sum(_size_of(child, known) for child in children)
+    return known[node]
+
+
+def check_params(raw: dict[str, Any], where: str) -> Params:
+    """Turn plain values into typed sections."""
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        lines = [line for fault in error.errors() for line in _explain(fault)]
+        raise UserError("\n".join(f"{where}: {line}" for line in lines)) from None
+
+
+def _explain(fault: Any) -> list[str]:
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return [f"{key}: unknown key{nearest(str(fault['loc'][-1]), _keys_at(fault['loc'][:-1]))}"]
+    if fault["type"] == "missing":
+        return [f"{key}: missing; every key must be given"]
+    if fault["type"] == "value_error":
+        prefix = f"{key}: " if key else ""
+        return [prefix + line for line in str(fault["ctx"]["error"]).splitlines()]
+    rule = fault["msg"].replace("Input should", "must")
+    hint = nearest(str(fault["input"]), fault["ctx"]["expected"].split("'")) if fault["type"] == "literal_error" else ""
+    return [f"{key}: {rule}, not {reprlib.repr(fault['input'])}{hint}"]
+
+
+def _keys_at(location: tuple[str | int, ...]) -> list[str]:
+    model: Any = Params
+    for part in location:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)

@@ -1,0 +1,86 @@
+"""Device, precision and threads: the only module that names cuda."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+import torch
+
+from dstc.core.errors import UserError
+
+
+def choose_device(name: str, asked_by: str = "runtime.device") -> torch.device:
+    """`auto` is the first GPU where there is one, else the CPU; anything else is a torch device that must exist.
+
+    In one of several processes a GPU without a number is that of this process, which torchrun counts in LOCAL_RANK.
+    """
+    gpu = f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"
+    if name == "auto":
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        if gpu == "cuda":
+            return torch.device(gpu)  # there is one, and who only starts others must not take room on it
+    try:
+        device = torch.device(gpu if name in ("auto", "cuda") else name)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError("known are auto, cpu, cuda, cuda:0, cuda:1, ...")
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"{asked_by}: '{name}' cannot be used here ({str(error).splitlines()[0]})") from None
+    return device
+
+
+def gpus(device: torch.device) -> int:
+    """How many GPUs `device` may mean: all of this machine, a certain one, or none."""
+    if device.type == "cpu":
+        return 0
+    return torch.cuda.device_count() if device.index is None else 1
+
+
+def use(device: torch.device) -> None:
+    """Make a GPU the one meant by whatever names none: each of several processes would else take room on the first."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
+def set_up(threads: int) -> None:
+    """Bound the CPU threads (0 leaves torch's choice) and ask for algorithms that repeat themselves."""
+    if threads:
+        torch.set_num_threads(threads)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
+    """The context in which forward passes run: bf16 autocast, or nothing for fp32."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def peak_gpu_bytes() -> int | None:
+    """The most GPU memory that this process's tensors took, on the GPU that took most; None where it used no GPU."""
+    if not torch.cuda.is_initialized():
+        return None
+    return max(torch.cuda.max_memory_allocated(device) for device in range(torch.cuda.device_count()))
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until the device has done what was asked of it, so that a clock reads true."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Peak memory so far: of the GPU, or of this process on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def peak_memory(device: torch.device) -> str:
+    """Peak memory so far, in words."""
+    return f"{peak_bytes(device) / 2**30:.2f} GiB of {'GPU memory' if device.type == 'cuda' else 'memory'}"

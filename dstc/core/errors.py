@@ -1,0 +1,51 @@
+"""The one exception that means: the user can mend this. Stages print it as it is, without a stack trace."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of the disk, of a quota, of a limit on the size of a file
+
+
+class UserError(ValueError):
+    """Bad input. The message names the file or parameter, the rule, the value found and the cure."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` where a known word is close, else an empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _end(message: str) -> NoReturn:
+    print("".join(f"error: {line}\n" for line in message.splitlines()), end="", file=sys.stderr)
+    raise SystemExit(1) from None
+
+
+@contextmanager
+def exit_on_user_error() -> Iterator[None]:
+    """Around a stage's main: a user's mistake ends it with its message and exit status 1, without a stack trace."""
+    try:
+        yield
+    except UserError as error:
+        _end(str(error))
+    except OSError as error:  # a full disk, a folder that cannot be written, a file where a folder belongs
+        if error.filename is None and error.errno not in FULL:
+            raise
+        kept = "; what was there before is as it was" if error.errno in FULL else ""
+        _end(f"{error.filename or 'writing'}: {error.strerror}{kept}")
+    except MemoryError as error:
+        _end(f"not enough memory ({error}); lower batch, crop or data.*.resize" if str(error) else "not enough memory")
+    except RuntimeError as error:  # torch's own kinds: of a GPU's memory, and of the CPU's
+        if type(error).__name__ != "OutOfMemoryError" and "can't allocate memory" not in str(error):
+            raise
+        _end("not enough memory for what the network computes; lower batch, crop or size")
+    except KeyboardInterrupt:
+        print("stopped by SIGINT", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None

@@ -1,0 +1,138 @@
+"""Networks on disk: saved whole or not at all, loaded strictly, with a message that says what is wrong."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dstc.core.errors import UserError
+from dstc.core.files import atomic_write
+
+FORMAT = "dstc network 1"
+
+
+def save_network(path: Path, network: nn.Module, description: Mapping[str, Any]) -> None:
+    """Save weights and a plain description (classes, model parameters, what was trained) that makes the file stand alone."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    content = {"format": FORMAT, "description": dict(description), "state": state}
+    write_tensors(path, content)
+
+
+def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
+    """Save plain values and tensors, whole or not at all; raise the OSError of a disk that is full."""
+    with atomic_write(path) as partial:
+        try:
+            with partial.open("wb") as file:
+                torch.save(dict(content), file)  # given a name, torch would write it into the file: the partial one's
+        except RuntimeError as error:  # torch's writer hides the reason behind a complaint of its own
+            raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
+
+
+def read_tensors(path: Path) -> Any:
+    """Load a torch file without running any code in it. A flipped bit is found by the checksums in the file.
+
+    torch itself does not compare them, and would go on with other weights. Its format before 1.6 has none, nor have
+    safetensors files, which are told by their name.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+            if damaged:
+                raise ValueError(f"{damaged} does not match its checksum")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file of weights") from None
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"{path}: holds more than tensors, or is no file of weights; such a file is refused because loading it could "
+            "run code; save its state_dict() alone"
+        ) from None
+    except Exception as error:  # torch raises many kinds for a broken file (of its old format above all)
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path}: cannot be read as weights ({reason}); is it truncated?") from None
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The form in which timm's weights are published; `safetensors` comes with timm."""
+    try:
+        from safetensors.torch import load_file
+    except ImportError:
+        raise UserError(
+            f"{path}: reading it takes safetensors, which is not installed: pip install safetensors"
+        ) from None
+    return load_file(path)
+
+
+def read_described(path: Path) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+    """The description and the weights that `save_network` wrote."""
+    content = read_tensors(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{path}: not a checkpoint of this project; initial weights go to model.initial_weights")
+    return described_in(content, path)
+
+
+def described_in(content: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+    """The description and the weights in what `save_network` wrote to `path`, once read."""
+    return description_in(content, path), plain_state(content.get("state"), path)
+
+
+def description_in(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What a checkpoint of this project says of itself: at least its `classes` and its `model`'s parameters."""
+    description = content.get("description")
+    if not isinstance(description, dict) or not isinstance(description.get("classes"), list):
+        raise UserError(f"{path}: does not say which classes it was trained for; it is damaged, or of another version")
+    if not isinstance(description.get("model"), dict):
+        raise UserError(f"{path}: does not say which model it holds; it is damaged, or of another version")
+    return description
+
+
+def plain_state(content: Any, path: Path) -> Mapping[str, Tensor]:
+    """`content`, if it is what a network's state_dict() gives."""
+    if isinstance(content, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()):
+        return content
+    raise UserError(f"{path}: holds no plain state dict; save a network's state_dict() alone")
+
+
+def load_strictly(network: nn.Module, state: Mapping[str, Tensor], complaint: str) -> None:
+    """load_state_dict whose error is `complaint` with the first keys that differ, the shapes that do not fit, or the
+    weights that are no plain floating-point numbers, or hold NaN or infinity."""
+    own = network.state_dict()
+    missing, foreign = [k for k in own if k not in state], [k for k in state if k not in own]
+    shapes = [
+        f"{key} is {tuple(state[key].shape)}, the network's is {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    if missing or foreign or shapes:
+        parts = [
+            f"{len(missing)} keys are missing (such as {missing[0]})" if missing else "",
+            f"{len(foreign)} keys are foreign (such as {foreign[0]})" if foreign else "",
+            f"{len(shapes)} shapes differ ({shapes[0]})" if shapes else "",
+        ]
+        raise UserError(f"{complaint}: " + "; ".join(part for part in parts if part))
+    odd = [key for key in own if not _is_plain(state[key], own[key])]
+    if odd:
+        what = state[odd[0]]
+        kind = f"{what.dtype}, {what.layout}, on {what.device}"
+        raise UserError(f"{complaint}: {len(odd)} weights are of another kind ({odd[0]} is {kind})")
+    broken = [key for key in own if not state[key].isfinite().all()]
+    if broken:
+        raise UserError(f"{complaint}: {len(broken)} weights hold NaN or infinity (such as {broken[0]}); train it anew")
+    network.load_state_dict(dict(state))
+
+
+def _is_plain(tensor: Tensor, own: Tensor) -> bool:
+    """Whether torch would copy it to the network's own without a loss that it does not tell, such as an imaginary part."""
+    kind = tensor.is_floating_point() == own.is_floating_point() and not tensor.is_complex()
+    return kind and tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_meta

@@ -1,0 +1,78 @@
+"""What is kept of a step that went wrong: all it takes to take that very step again.
+
+A file of evidence holds the whole batch as the loader gave it, the names of its images by stream, the weights of every
+network before the step, the iteration (counted from 0, as the random draws of the step are), the learning rate, the fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from dstc.core import processes
+from dstc.core.errors import UserError
+from dstc.models.checkpoints import write_tensors
+from dstc.training.step import NotFiniteError
+from dstc.training.working_folder import failures_folder
+
+NAMES_SHOWN = 8
+
+
+class FailureSnapshot:
+    """Keeps a copy of the networks as they were before the step at hand: a step moves weights and statistics at once."""
+
+    def __init__(self, networks: Mapping[str, nn.Module]) -> None:
+        self._networks = networks
+        self._before = {
+            name: {key: value.clone() for key, value in network.state_dict().items()}
+            for name, network in networks.items()
+        }
+
+    @torch.no_grad()
+    def note(self) -> None:
+        """Copy the networks as they are now. Does not wait for the device."""
+        for name, network in self._networks.items():
+            for key, value in network.state_dict().items():
+                self._before[name][key].copy_(value)
+
+    def complaint(
+        self,
+        fault: NotFiniteError,
+        stage: str,
+        iteration: int,
+        learning_rate: float,
+        *,
+        batch: Any,
+        images: Mapping[str, Sequence[str]],
+    ) -> UserError:
+        """Save the evidence; what to tell the user of `fault`, found in the step of `iteration` (counted from 0).
+
+        `batch` is this process's share: all find the fault at once, for they add up their losses and gradients.
+        """
+        batch = processes.gather_all(batch)
+        path = failures_folder() / f"{stage}_iteration_{iteration + 1:06d}.pt"
+        content = {
+            "stage": stage,
+            "iteration": iteration,
+            "learning_rate": learning_rate,
+            "fault": str(fault),
+            "images": {name: list(names) for name, names in images.items()},
+            "batch": batch,
+            "networks": self._before,
+        }
+        try:
+            if processes.is_first():
+                write_tensors(path, content)
+            kept = f"The batch and the weights before this step are in {path}; what was saved earlier is as it was"
+        except OSError as error:
+            kept = f"The batch could not be saved ({path}: {error.strerror}); what was saved earlier is as it was"
+        return UserError(f"{fault}. Lower the learning rate or check the images of this batch{_listed(images)}\n{kept}")
+
+
+def _listed(images: Mapping[str, Sequence[str]]) -> str:
+    names = list(dict.fromkeys(name for some in images.values() for name in some))
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return (": " + ", ".join(names[:NAMES_SHOWN]) + more) if names else ""

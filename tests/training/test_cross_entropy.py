@@ -1,0 +1,68 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from dstc.core.taxonomy import IGNORE
+from dstc.method.batches import LabeledBatch
+from dstc.method.division import Division
+from dstc.training.class_weights import inverse_log_weights
+from dstc.training.cross_entropy import cross_entropy, cross_entropy_in_parts
+from tests.method import slow
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_cross_entropy_is_the_mean_over_the_valid_pixels_of_the_whole_batch(count: int) -> None:
+    logits, label = slow.random_tensor(0, count, 5, 4, 6), slow.random_label(count, count, 4, 6)
+    label[0, :2] = IGNORE  # so that a mean over images of means over pixels would differ
+    assert cross_entropy(logits, label).item() == pytest.approx(slow.cross_entropy(logits, label), rel=1e-5)
+
+
+def test_a_batch_that_is_void_throughout_costs_zero_and_its_gradient_is_zero() -> None:
+    logits = slow.random_tensor(0, 2, 5, 3, 3).requires_grad_()
+    loss = cross_entropy(logits, torch.full((2, 3, 3), IGNORE, dtype=torch.uint8))
+    loss.backward()
+    assert loss == 0
+    assert logits.grad is not None
+    assert (logits.grad == 0).all()  # NaN is not 0
+
+
+def test_void_pixels_get_no_gradient() -> None:
+    logits, label = slow.random_tensor(0, 1, 5, 4, 4).requires_grad_(), slow.random_label(0, 1, 4, 4)
+    cross_entropy(logits, label).backward()
+    assert logits.grad is not None
+    touched = (logits.grad != 0).any(1)
+    assert torch.equal(touched, label != IGNORE)
+
+
+def test_the_last_class_that_uint8_can_name_is_no_void() -> None:
+    logits = slow.random_tensor(0, 1, 255, 1, 1)
+    label = torch.full((1, 1, 1), 254, dtype=torch.uint8)
+    assert cross_entropy(logits, label).item() == pytest.approx(slow.cross_entropy(logits, label), rel=1e-5)
+
+
+def test_class_weights_give_the_weighted_mean_that_torch_gives() -> None:
+    logits, label = slow.random_tensor(0, 2, 5, 4, 6), slow.random_label(0, 2, 4, 6)
+    label[0, :2] = IGNORE
+    weights = torch.tensor([1.5, 50.0, 2.0, 7.0, 3.0])
+    expected = F.cross_entropy(logits, label.long(), weight=weights, ignore_index=IGNORE)
+    assert cross_entropy(logits, label, class_weights=weights).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_weighted_losses_of_the_parts_of_a_batch_add_up_to_the_whole() -> None:
+    batch = LabeledBatch(slow.random_tensor(0, 4, 3, 5, 5), slow.random_label(0, 4, 5, 5))
+    batch.label[0] = IGNORE
+    student, weights = torch.nn.Conv2d(3, 5, 1), torch.tensor([1.5, 50.0, 2.0, 7.0, 3.0])
+    (whole,) = cross_entropy_in_parts(student, batch, class_weights=weights)
+    parts = list(cross_entropy_in_parts(student, batch, Division(parts=2), weights))
+    assert len(parts) == 2
+    assert sum(part.item() for part in parts) == pytest.approx(whole.item(), rel=1e-5)
+
+
+def test_a_void_batch_costs_zero_with_class_weights_too() -> None:
+    label = torch.full((2, 3, 3), IGNORE, dtype=torch.uint8)
+    assert cross_entropy(slow.random_tensor(0, 2, 5, 3, 3), label, class_weights=torch.ones(5)) == 0
+
+
+def test_the_rarer_a_class_the_more_a_pixel_of_it_weighs() -> None:
+    weights = inverse_log_weights(torch.tensor([0.98, 0.019, 0.001, 0.0]))
+    assert weights.tolist() == pytest.approx([1.4427, 26.13, 48.12, 50.50], rel=1e-3)
