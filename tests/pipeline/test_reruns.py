@@ -343,6 +343,15 @@ def test_labels_that_come_later_can_be_used_by_the_next_repro(outside: Outside) 
     assert would.ran == ["warm_up_target"]
 
 
+def test_a_disk_that_was_away_costs_nothing_once_it_is_back(outside: Outside) -> None:
+    outside.target.rename(outside.target.with_name("away"))
+    refused = outside.project.call("dvc", "repro", "make_split")
+    assert f"error: paths.target: {outside.target}: no such folder" in refused.text
+    outside.target.with_name("away").rename(outside.target)
+    back = outside.project.dvc("repro", "make_split")
+    assert (back.ran, back.restored) == ([], ["prepare_data"])
+
+
 def test_a_change_far_from_what_is_read_reruns_nothing(outside: Outside) -> None:
     (outside.target / "leftImg8bit_sequence").mkdir()
     (outside.target / "leftImg8bit_sequence/a.png").write_bytes(b"")
