@@ -24,7 +24,7 @@ from dstc.training.working_folder import FINISHED, LOCK, STATE, failures_folder,
 
 @dataclass(frozen=True)
 class Run:
-    """A working folder, or the evidence of a failed step, as it stands."""
+    """A working folder, or the snapshot of a failed step, as it stands."""
 
     path: Path
     state: str  # "at work", "finished", "interrupted", "nothing saved" or "failed step"

@@ -20,7 +20,7 @@ from dstc.config.params import read_params
 from dstc.core import places
 from dstc.core.index import SPLIT_FILES, load_index, read_split
 from dstc.data.loaders import Crops, Stream
-from dstc.training.context import Setting
+from dstc.training.context import TrainingContext
 from dstc.training.cross_entropy import cross_entropy
 from tests.bad_input.conftest import SCRIPTS, TRAIN_IMAGES, TRAININGS, contents, name_of, set_params
 from tests.pipeline.project import ROOT
@@ -75,10 +75,10 @@ def test_the_saved_batch_and_weights_reproduce_the_loss_that_was_not_finite(
     labeled, _ = read_split(places.SPLIT)
     assert set(evidence["images"]["target"]) <= set(labeled)
 
-    setting = Setting.of(read_params(), load_index(places.INDEX_TARGET_TRAIN).classes)
-    network = setting.new_network().train()
+    context = TrainingContext.of(read_params(), load_index(places.INDEX_TARGET_TRAIN).classes)
+    network = context.networks.new().train()
     network.load_state_dict(evidence["networks"]["warm_up_target"])
-    part = setting.on_device(evidence["batch"]["target"])
+    part = context.on_device(evidence["batch"]["target"])
     assert not cross_entropy(network(part.image), part.label).isfinite()
 
 

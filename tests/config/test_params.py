@@ -39,7 +39,6 @@ def refusal(**sections: dict[str, Any]) -> str:
         ({"data": {"source.layout": "gta"}}, "not 'gta'; did you mean 'gta5'?"),
         ({"data": {"source.resize": [3]}}, "data.source.resize"),
         ({"evaluate": {"protocols": []}}, "evaluate.protocols"),
-        ({"optim": {"accumulation": 0}}, "optim.accumulation: must be greater than or equal to 1, not 0"),
         (
             {"runtime": {"processes": 0}},
             "params.yaml: runtime.processes: must be auto or a number from 1 to 4096, not 0",
