@@ -24,20 +24,22 @@ from dstc.core.costs import measured
 from dstc.core.device import peak_gpu_bytes, ready
 from dstc.core.errors import UserError, exit_on_user_error
 from dstc.core.files import atomic_folder, write_text
-from dstc.core.index import load_index, read_split, root_folders
+from dstc.core.index import read_split
 from dstc.core.places import (
     CO_TRAIN,
-    INDEX_TARGET_VAL,
+    LOSSES,
     MADE_BY,
     METRICS,
     NETWORK,
     SPLIT,
+    VALIDATION,
     WARM_UP_SOURCE,
     WARM_UP_TARGET,
 )
 from dstc.core.progress import progress
 from dstc.core.taxonomy import Classes
 from dstc.data.cache import open_cache
+from dstc.data.domains import Domains
 from dstc.data.loaders import ValidationImages
 from dstc.evaluation import tables
 from dstc.evaluation.inference import Views
@@ -53,7 +55,6 @@ CHECKPOINTS = {
     "source_biased": CO_TRAIN / "source_biased.pt",
     "target_biased": CO_TRAIN / "target_biased.pt",
 }
-CURVES = ("losses", "validation")
 
 
 def evaluate_networks() -> None:
@@ -134,9 +135,8 @@ def builder_of(params: Params, classes: Classes) -> NetworkBuilder:
 
 
 def val_images(params: Params) -> ValidationImages:
-    roots = root_folders(params.paths.target, "cityscapes", params.paths.unlabeled)
     cache = open_cache(params.runtime.cache, params.runtime.cache_gigabytes)
-    return ValidationImages(load_index(INDEX_TARGET_VAL), roots, cache)
+    return Domains(params.paths.source, params.paths.target, params.paths.unlabeled, cache).val(own_labels=True)
 
 
 def views_of(params: Params) -> Views:
@@ -154,10 +154,10 @@ def batches_of(images: ValidationImages, params: Params, doing: str) -> Iterator
 def copy_curves() -> None:
     """data/co_train/losses.csv to metrics/losses_co_train.csv and so on: git keeps them, DVC's cache the originals."""
     for folder in (WARM_UP_SOURCE, WARM_UP_TARGET, CO_TRAIN):
-        for curve in CURVES:
-            path = folder / f"{curve}.csv"
+        for curve in (LOSSES, VALIDATION):
+            path = folder / curve
             try:
-                write_text(METRICS / f"{curve}_{folder.name}.csv", path.read_text(encoding="utf-8"))
+                write_text(METRICS / f"{path.stem}_{folder.name}.csv", path.read_text(encoding="utf-8"))
             except UnicodeDecodeError:
                 raise UserError(f"{path}: is no curve; run `dvc repro -f {folder.name}`") from None
 

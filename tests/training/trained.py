@@ -102,8 +102,8 @@ def _tensors(name: str, state: TrainingState) -> dict[str, Tensor]:
 def largest_difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> tuple[float, str]:
     """The largest difference of two tensors of a name, as a part of the tensor's norm, and where it is.
 
-    A norm, because on some CPUs rounding moves a ReLU's input across zero, which turns one gradient of thousands off. A part,
-    because a momentum buffer is as large as the gradients of many steps.
+    A norm, because on some CPUs rounding moves a ReLU's input across zero, which turns one gradient of thousands off.
+    A part, because a momentum buffer is as large as the gradients of many steps.
     """
     assert one.keys() == other.keys()
     differences = {name: _difference(one[name].double(), other[name].double()) for name in one}
