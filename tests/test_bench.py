@@ -72,8 +72,8 @@ def test_the_step_written_down_straightforwardly_is_ours() -> None:
     choices: dict[str, torch.Tensor] = {}
 
     class Recorded(CoTrainer):
-        def _choose(self, iteration: int, what: str, label: torch.Tensor) -> torch.Tensor:
-            choices[what] = super()._choose(iteration, what, label)
+        def choose(self, iteration: int, what: str, label: torch.Tensor) -> torch.Tensor:
+            choices[what] = super().choose(iteration, what, label)
             return choices[what]
 
     val = ValidationImages(DomainIndex("target_val", (), (), {}, ()), [])
