@@ -26,13 +26,14 @@ from dstc.core.places import (
     WARM_UP_SOURCE,
     WARM_UP_TARGET,
 )
+from dstc.core.run_folders import remove_recorded
 from dstc.data.cache import open_cache
 from dstc.data.loaders import Stream, ValidationImages
 from dstc.supervised import train_supervised
 from dstc.training.context import Setting, training_record
 from dstc.training.launching import in_processes
 from dstc.training.loop import CheckpointPolicy
-from dstc.training.working_folder import WorkingFolder, remove_recorded
+from dstc.training.working_folder import WorkingFolder
 
 
 def warm_up(domain: str, params: Params) -> None:
