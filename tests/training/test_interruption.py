@@ -262,8 +262,9 @@ def test_a_training_of_other_parameters_waits_while_one_is_about_to_write_to_the
     assert second.wait(timeout=30) == 0
 
 
-def test_the_script_of_the_stage_is_part_of_the_code(tmp_path: Path) -> None:
-    """It runs as `__main__`, under which name nobody would look for it."""
+def test_the_script_of_the_stage_is_part_of_the_code_but_the_schema_of_params_yaml_is_not(tmp_path: Path) -> None:
+    """The script runs as `__main__`, under which name nobody would look for it. An edited check of a parameter must not
+    throw a half-done training away (tests/config/test_schema.py)."""
     code = (
         "import argparse, runpy\n"
         "from dstc.training import working_folder\n"
@@ -277,6 +278,7 @@ def test_the_script_of_the_stage_is_part_of_the_code(tmp_path: Path) -> None:
     ).stdout.split()
     assert "stages.warm_up" in names
     assert "dstc.training.loop" in names
+    assert [name for name in names if name.startswith("dstc.config")] == []
 
 
 def test_a_process_whose_dvc_died_before_it_came_to_look_stops_at_once(
