@@ -1,7 +1,7 @@
 """Files and folders that are written whole or not at all, whatever ends the process that writes them.
 
 What is being written has a fixed name beside its place: `.NAME.partial`. Of several writers of one NAME one writes, the
-others wait, saying so. What a killed writer left there, the next writer of that name takes over. No folder is ever listed.
+others wait, saying so. What a killed writer left there, the next one of that name takes over; no folder is listed for it.
 """
 
 from __future__ import annotations
