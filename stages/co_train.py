@@ -9,7 +9,7 @@ import argparse
 import shutil
 from contextlib import nullcontext
 
-from dstc.co_trainer import CoTrainer
+from dstc.co_training.trainer import CoTrainer
 from dstc.config.params import Params, read_params
 from dstc.core import processes
 from dstc.core.costs import measured
@@ -32,7 +32,7 @@ from dstc.core.run_folders import remove_recorded
 from dstc.data.cache import open_cache
 from dstc.data.loaders import Stream, ValidationImages
 from dstc.method.domain_specific_initialization import initialize_branches
-from dstc.training.context import Setting, training_record
+from dstc.training.context import TrainingContext, training_record
 from dstc.training.launching import in_processes
 from dstc.training.loop import CheckpointPolicy
 from dstc.training.working_folder import WorkingFolder
@@ -58,14 +58,14 @@ def co_train(params: Params) -> None:
     if processes.is_first():
         remove_recorded()
         require_writable(CO_TRAIN)
-    setting = Setting.of(params, source.classes)
+    context = TrainingContext.of(params, source.classes)
     branches = initialize_branches(
-        lambda: setting.trained_network(WARM_UP_SOURCE / NETWORK),
-        lambda: setting.trained_network(WARM_UP_TARGET / NETWORK),
+        lambda: context.networks.trained(WARM_UP_SOURCE / NETWORK),
+        lambda: context.networks.trained(WARM_UP_TARGET / NETWORK),
         initialization=settings.initialization,
     )
     val = ValidationImages(load_index(INDEX_TARGET_VAL), target_roots, cache, own_labels=False)
-    trainer = CoTrainer(branches, setting=setting, co_train=settings, val=val)
+    trainer = CoTrainer(branches, context=context, settings=settings, val=val)
     inputs = [
         INDEX_SOURCE,
         INDEX_TARGET_TRAIN,
@@ -93,7 +93,7 @@ def co_train(params: Params) -> None:
             record = training_record(
                 learner.name, streams=streams, target=val.index, schedule=settings, inputs=working.inputs
             )
-            setting.save(path, learner.network, **record)
+            context.save(path, learner.network, **record)
         working.finish(path)
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from dstc.config.params import Params, read_params
 from dstc.core.costs import measured
-from dstc.core.device import peak_gpu_bytes
+from dstc.core.device import peak_gpu_bytes, ready
 from dstc.core.errors import UserError, exit_on_user_error
 from dstc.core.files import atomic_folder, write_text
 from dstc.core.index import load_index, read_split, root_folders
@@ -37,14 +37,15 @@ from dstc.core.places import (
 )
 from dstc.core.progress import progress
 from dstc.core.run_folders import remove_recorded
+from dstc.core.taxonomy import Classes
 from dstc.data.cache import open_cache
 from dstc.data.loaders import ValidationImages
 from dstc.evaluation import tables
 from dstc.evaluation.inference import Views
 from dstc.evaluation.protocols import ValBatch, evaluate
 from dstc.evaluation.val_pictures import choose, draw_predictions, file_names
+from dstc.models.networks import NetworkBuilder
 from dstc.models.weights import read_checkpoint
-from dstc.training.context import Setting
 
 CHECKPOINTS = {
     "warm_up_source": WARM_UP_SOURCE / NETWORK,
@@ -62,9 +63,9 @@ def evaluate_networks() -> None:
     images = val_images(params)
     index, settings = images.index, params.evaluate
     chosen = choose([entry.name for entry in index.entries], settings.pictures, settings.picture_names)
-    setting = Setting.of(params, index.classes)
-    networks = {row: setting.trained_network(path).eval() for row, path in CHECKPOINTS.items()}
-    normalize, device = setting.normalization.apply, setting.device
+    builder = builder_of(params, index.classes)
+    networks = {row: builder.trained(path).eval() for row, path in CHECKPOINTS.items()}
+    normalize, device = builder.preprocessing.apply, builder.device
     confusion = evaluate(
         networks,
         batches_of(images, params, "scoring"),
@@ -105,24 +106,31 @@ def score_checkpoints(paths: Sequence[Path]) -> None:
                 f"{first.origin} is made for {dict(first.made_for)}, {other.origin} for {dict(other.made_for)}; score "
                 "them one by one"
             )
-    setting = Setting.of(params, classes).suited_to(first)
-    networks = {weights.origin: setting.network_with(weights).eval() for weights in checkpoints}
+    builder = builder_of(params, classes).suited_to(first)
+    networks = {weights.origin: builder.with_weights(weights).eval() for weights in checkpoints}
     confusion = evaluate(
         networks,
         batches_of(images, params, "scoring"),
-        normalize=setting.normalization.apply,
+        normalize=builder.preprocessing.apply,
         num_classes=len(classes),
         protocols=params.evaluate.protocols,
-        device=setting.device,
+        device=builder.device,
         views=views_of(params),
         averaged=tuple(networks) if len(networks) > 1 else (),
     )
     for weights in checkpoints:
         print(f"{weights.origin}: {weights.kind}")
-    print("scored with", ", ".join(f"model.{key} {value}" for key, value in setting.form.items()))
+    print("scored with", ", ".join(f"model.{key} {value}" for key, value in builder.form.items()))
     print(tables.console_table(confusion, classes))
     for protocol, rows in confusion.items():
         print(f"\nIoU per class, {protocol}\n{tables.iou_per_class_csv(rows, classes)}", end="")
+
+
+def builder_of(params: Params, classes: Classes) -> NetworkBuilder:
+    device = ready(params.runtime.device, params.runtime.threads)
+    return NetworkBuilder.of(
+        params.model.model_dump(), classes, seed=0, device=device
+    )  # no weight is left as it was drawn
 
 
 def val_images(params: Params) -> ValidationImages:

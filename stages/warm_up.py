@@ -30,7 +30,7 @@ from dstc.core.run_folders import remove_recorded
 from dstc.data.cache import open_cache
 from dstc.data.loaders import Stream, ValidationImages
 from dstc.supervised import train_supervised
-from dstc.training.context import Setting, training_record
+from dstc.training.context import TrainingContext, training_record
 from dstc.training.launching import in_processes
 from dstc.training.loop import CheckpointPolicy
 from dstc.training.working_folder import WorkingFolder
@@ -60,8 +60,8 @@ def warm_up(domain: str, params: Params) -> None:
     if processes.is_first():
         remove_recorded()
         require_writable(folder)
-    setting = Setting.of(params, index.classes)
-    network = setting.new_network()
+    context = TrainingContext.of(params, index.classes)
+    network = context.networks.new()
     streams = {domain: Stream(index, roots, schedule.batch, schedule.crop, cache)}
     name = f"warm_up_{domain}"
     tracked = {"seed": params.seed, **params.model_dump(include={"model", "optim"}), name: schedule.model_dump()}
@@ -71,17 +71,19 @@ def warm_up(domain: str, params: Params) -> None:
             network,
             streams,
             name=name,
-            setting=setting,
+            context=context,
             schedule=schedule,
             val=val,
-            keeping=CheckpointPolicy(working, runtime.checkpoint_every_iterations, runtime.checkpoint_every_minutes),
+            checkpoints=CheckpointPolicy(
+                working, runtime.checkpoint_every_iterations, runtime.checkpoint_every_minutes
+            ),
         )
         if not processes.is_first():
             return
         state.losses.save(folder / "losses.csv")
         state.validation.save(folder / "validation.csv")
         record = training_record(name, streams=streams, target=val.index, schedule=schedule, inputs=working.inputs)
-        setting.save(folder / NETWORK, network, **record)
+        context.save(folder / NETWORK, network, **record)
         working.finish(folder / NETWORK)
 
 

@@ -19,7 +19,7 @@ def runs_folder() -> Path:
 
 
 def failures_folder() -> Path:
-    """Where the evidence of failed steps goes: not in a run's own folder, which a run without a saved state leaves not."""
+    """Where snapshots of failed steps go: not in a run's own folder, which a run without a saved state leaves not."""
     return work_folder() / "failures"
 
 

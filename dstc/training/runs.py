@@ -22,7 +22,7 @@ from dstc.core.run_folders import FINISHED, STATE, failures_folder, lock_of, rem
 
 @dataclass(frozen=True)
 class Run:
-    """A working folder, or the evidence of a failed step, as it stands."""
+    """A working folder, or the snapshot of a failed step, as it stands."""
 
     path: Path
     state: str  # "at work", "finished", "interrupted", "nothing saved" or "failed step"

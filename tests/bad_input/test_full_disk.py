@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dstc.core import places
-from dstc.training.context import Setting
+from dstc.training.context import TrainingContext
 from dstc.training.curves import Curve
 from tests.bad_input.conftest import SCRIPTS, TRAININGS, contents, name_of, run_stage
 from tests.core.test_files import file_size_limit
@@ -94,7 +94,7 @@ def test_metrics_that_may_not_be_written_are_named(
     assert contents(unprivileged / "metrics") == kept
 
 
-WRITERS: dict[str, tuple[Any, str]] = {"losses.csv": (Curve, "save"), "network.pt": (Setting, "save")}
+WRITERS: dict[str, tuple[Any, str]] = {"losses.csv": (Curve, "save"), "network.pt": (TrainingContext, "save")}
 
 
 @pytest.mark.parametrize("file", WRITERS)

@@ -26,7 +26,7 @@ NAMES, COLORS = (
 
 
 def write_network(path: Path, seed: int = 0, backbone: str = "narrow_resnet", **changes: object) -> Path:
-    """A checkpoint of five classes, as `Setting.save` would write it."""
+    """A checkpoint of five classes, as `TrainingContext.save` would write it."""
     network = small_network(seed, backbone=backbone)
     with torch.no_grad():  # random classifiers would see the same class everywhere
         for conv in network.classifier:

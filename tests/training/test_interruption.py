@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from dstc.core import processes
 from dstc.core.run_folders import STATE, remove_recorded, runs_folder
+from dstc.training.learner import Learner
 from dstc.training.loop import CheckpointPolicy, train
 from dstc.training.optimizer import build_optimizer, set_learning_rate
 from dstc.training.runs import list_runs, main
 from dstc.training.state import TrainingState
-from dstc.training.step import Learner, training_step
 from dstc.training.working_folder import WorkingFolder
 
 ITERATIONS = 12
@@ -48,7 +48,10 @@ def run(state: TrainingState, folder: WorkingFolder | None, *, stop_after: int |
         if iteration + 1 == stop_after:
             os.kill(os.getpid(), signal.SIGTERM)
         set_learning_rate(learner.optimizer, rate)
-        return training_step([(learner, lambda: iter([{"loss": learner.network(batch).square().mean()}]))])
+        learner.zero_grad()
+        learner.back_propagate({"loss": learner.network(batch).square().mean()})
+        learner.step()
+        return learner.losses
 
     train(
         numbers,
