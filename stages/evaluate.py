@@ -37,6 +37,7 @@ from dstc.core.places import (
     WARM_UP_TARGET,
 )
 from dstc.core.progress import progress
+from dstc.core.run_folders import remove_recorded
 from dstc.core.taxonomy import Classes
 from dstc.data.cache import open_cache
 from dstc.data.domains import Domains
@@ -47,7 +48,6 @@ from dstc.evaluation.protocols import ValBatch, evaluate
 from dstc.evaluation.val_pictures import choose, draw_predictions, file_names
 from dstc.models.networks import NetworkBuilder
 from dstc.models.weights import read_checkpoint
-from dstc.training.working_folder import remove_recorded
 
 CHECKPOINTS = {
     "warm_up_source": WARM_UP_SOURCE / NETWORK,

@@ -14,7 +14,7 @@ from dstc.data.loaders import Stream, ValidationImages
 class Domains:
     """Streams of the source and of the target's labeled and unlabeled images, and the target's val images.
 
-    `source`, `target` and `unlabeled` are those of section `paths`. A method reads no file that its stage does not depend on.
+    `source`, `target` and `unlabeled` are those of section `paths`. A method reads what its stage depends on alone.
     """
 
     def __init__(self, source: str, target: str, unlabeled: Sequence[str], cache: Cache | None) -> None:

@@ -14,9 +14,9 @@ from torch import nn
 
 from dstc.core import processes
 from dstc.core.errors import UserError
+from dstc.core.run_folders import failures_folder
 from dstc.models.checkpoints import write_tensors
 from dstc.training.learner import NotFiniteError
-from dstc.training.working_folder import failures_folder
 
 NAMES_SHOWN = 8
 

@@ -14,12 +14,13 @@ from dstc.core.device import peak_gpu_bytes
 from dstc.core.files import require_writable
 from dstc.core.index import DomainIndex
 from dstc.core.places import LOSSES, MADE_BY, VALIDATION
+from dstc.core.run_folders import remove_recorded
 from dstc.data.loaders import Stream
 from dstc.training.context import TrainingContext, training_record
 from dstc.training.launching import in_processes
 from dstc.training.loop import CheckpointPolicy
 from dstc.training.state import TrainingState
-from dstc.training.working_folder import WorkingFolder, remove_recorded
+from dstc.training.working_folder import WorkingFolder
 
 
 def run_training_stage(

@@ -56,7 +56,8 @@ def fault(images: Path) -> str:
 
 def foreign() -> str:
     """The error of a run whose second process has another seed."""
-    with pytest.raises(UserError) as error, WorkingFolder("test", params={"seed": processes.rank()}, inputs=[]).held():
+    working = WorkingFolder("test", params={"seed": processes.rank()}, inputs=[], outputs=Path("out"))
+    with pytest.raises(UserError) as error, working.held():
         pass
     return str(error.value)
 
