@@ -28,9 +28,9 @@ from dstc.core.errors import UserError
 from dstc.core.taxonomy import CITYSCAPES_19, IGNORE, train_ids
 from dstc.data.loaders import Crops
 from dstc.preparation.layouts import list_pairs
-from dstc.training.context import Setting
+from dstc.training.context import TrainingContext
 from dstc.training.failure_snapshot import FailureSnapshot
-from dstc.training.step import finite_losses
+from dstc.training.learner import finite_losses
 from dstc.world.build import render_scene
 
 # Passes of a step, in forward passes over two crops: a backward pass is two of them.
@@ -79,11 +79,11 @@ def rows_on(device: torch.device, size: Size, *, compiled: bool = True) -> Itera
 def _speed(case: Case, size: Size, limit: float) -> Iterator[Row]:
     run = Run(case)
     speed = size.steps / run.seconds(random_batch(case.crop, case.images), size.steps)
-    possible = limit / (PASSES[case.kind] * forward_flops(run.setting, case))
+    possible = limit / (PASSES[case.kind] * forward_flops(run.context, case))
     what = f"{NAMES[case.kind]}, {case.precision}{', compiled' if case.compiled else ''}"
     at_least = AT_LEAST if what == "co-training, bf16" else None
     yield share_of_limit(f"{what}: steps per second", possible, speed, at_least=at_least)
-    yield Row(f"{what}: peak memory", "", f"{peak_bytes(run.setting.device) / 1e9:.3g} GB", "")
+    yield Row(f"{what}: peak memory", "", f"{peak_bytes(run.context.device) / 1e9:.3g} GB", "")
 
 
 def _compiled(case: Case, size: Size, limit: float) -> Iterator[Row | str]:
@@ -98,13 +98,13 @@ class Run:
 
     def __init__(self, case: Case) -> None:
         params = params_of(case)
-        self.setting = Setting.of(params, CITYSCAPES_19)
-        forget_peak(self.setting.device)
-        self._step, self._learners = step_of(case, self.setting, params)
-        self._evidence = FailureSnapshot({learner.name: learner.network for learner in self._learners})
+        self.context = TrainingContext.of(params, CITYSCAPES_19)
+        forget_peak(self.context.device)
+        self._step, self._learners = step_of(case, self.context, params)
+        self._snapshot = FailureSnapshot({learner.name: learner.network for learner in self._learners})
 
     def step(self, batch: dict[str, Crops]) -> dict[str, float]:
-        self._evidence.note()
+        self._snapshot.take()
         values = self._step(batch)
         return finite_losses(values, self._learners, iteration=1, learning_rate=LEARNING_RATE)
 
@@ -112,11 +112,11 @@ class Run:
         """Of so many steps, after some that are not counted."""
         for _ in range(before):
             self.step(batch)
-        wait_for(self.setting.device)
+        wait_for(self.context.device)
         began = time.perf_counter()
         for _ in range(steps):
             self.step(batch)
-        wait_for(self.setting.device)
+        wait_for(self.context.device)
         return time.perf_counter() - began
 
 
@@ -139,10 +139,10 @@ def matrix_rate(device: torch.device, width: int, products: int = 20) -> float:
     return products * 2 * width**3 / (time.perf_counter() - began)
 
 
-def forward_flops(setting: Setting, case: Case) -> float:
+def forward_flops(context: TrainingContext, case: Case) -> float:
     """Of a forward pass over the images of one kind; nothing is computed for it."""
-    model = setting.model.model_copy(update={"precision": "fp32"})  # there is no autocast without values
-    network = replace(setting, model=model, device=torch.device("meta")).new_network()
+    # In fp32, for there is no autocast without values.
+    network = replace(context.networks, precision="fp32", device=torch.device("meta")).new()
     with FlopCounterMode(display=False) as counter:
         network(torch.empty(case.images, 3, case.crop, case.crop, device="meta"))
     return counter.get_total_flops()
@@ -225,14 +225,14 @@ def _real(folder: Path, domain: str, count: int) -> list[tuple[np.ndarray, np.nd
 def where_the_time_goes(case: Case, *, steps: int = 3, listed: int = 25) -> str:
     """The costliest operations of some steps, as a table."""
     run, batch = Run(case), random_batch(case.crop, case.images)
-    on_gpu = run.setting.device.type == "cuda"
+    on_gpu = run.context.device.type == "cuda"
     run.step(batch)
-    wait_for(run.setting.device)
+    wait_for(run.context.device)
     began = time.perf_counter()
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as profiled:
         for _ in range(steps):
             run.step(batch)
-        wait_for(run.setting.device)
+        wait_for(run.context.device)
         took = 1e6 * (time.perf_counter() - began)
     costs = {
         event.key: (event.self_device_time_total if on_gpu else event.self_cpu_time_total, event.count)

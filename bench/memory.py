@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 from bench.one_step import Case, measured, params_of, random_batch, step_of
 from bench.rows import Row, times_as_much
 from dstc.core.taxonomy import CITYSCAPES_19
-from dstc.training.context import Setting
+from dstc.training.context import TrainingContext
 
 CROPS = (256, 512)
 LIMIT = 1.15
@@ -44,7 +44,7 @@ def rows() -> Iterator[Row]:
 
 def second_network(case: Case) -> int:
     """Bytes of a network's weights and statistics, and of the momentum of what is trained."""
-    network = Setting.of(params_of(case), CITYSCAPES_19).new_network()
+    network = TrainingContext.of(params_of(case), CITYSCAPES_19).networks.new()
     parameters = list(network.parameters())
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     return sum(tensor.nbytes for tensor in (*parameters, *network.buffers(), *trained))
@@ -53,9 +53,10 @@ def second_network(case: Case) -> int:
 def tensors_of(case: Case) -> int:
     """The most bytes of tensors that are alive at once in the case's second step, when there is momentum."""
     params = params_of(case)
-    setting = replace(Setting.of(params, CITYSCAPES_19), device=torch.device("meta"))
+    context = TrainingContext.of(params, CITYSCAPES_19)
+    context = replace(context, networks=replace(context.networks, device=torch.device("meta")))
     with patch("dstc.training.context.build_optimizer", _plain_sgd), _Alive() as alive:
-        step, learners = step_of(case, setting, params)
+        step, learners = step_of(case, context, params)
         for learner in learners:
             for tensor in (*learner.network.parameters(), *learner.network.buffers()):
                 alive.add(tensor)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import straightforward
-from dstc.co_trainer import CoTrainer
+from dstc.co_training.trainer import CoTrainer
 from dstc.config.params import Params, check_params, read_yaml
 from dstc.core.device import peak_bytes, wait_for
 from dstc.core.index import DomainIndex
@@ -30,10 +30,10 @@ from dstc.core.taxonomy import CITYSCAPES_19
 from dstc.data.loaders import Crops, ValidationImages
 from dstc.method.domain_specific_initialization import Branches
 from dstc.presets import resolve
-from dstc.training.context import Setting
+from dstc.training.context import TrainingContext
 from dstc.training.cross_entropy import cross_entropy
+from dstc.training.learner import Learner
 from dstc.training.optimizer import set_learning_rate
-from dstc.training.step import Learner, training_step
 
 STREAMS = ("source", "labeled_target", "unlabeled_target")
 WARM_UP_CROP = 64
@@ -70,17 +70,17 @@ def params_of(case: Case) -> Params:
     return check_params(raw, "the benchmark's parameters")
 
 
-def step_of(case: Case, setting: Setting, params: Params) -> tuple[Step, Sequence[Learner]]:
+def step_of(case: Case, context: TrainingContext, params: Params) -> tuple[Step, Sequence[Learner]]:
     """A function that takes one step of the case on a batch of the three streams, and what learns by it (if it is ours)."""
-    network = setting.new_network()
+    network = context.networks.new()
     if case.kind == "supervised":
-        return _supervised(setting, _compiled(network, case))
-    branches = network, setting.new_network()
+        return _supervised(context, _compiled(network, case))
+    branches = network, context.networks.new()
     if case.kind == "straightforward":
-        return _straightforward(setting, branches), ()
+        return _straightforward(context, branches), ()
     val = ValidationImages(DomainIndex("target_val", (), (), {}, ()), [])
     trainer = CoTrainer(
-        Branches(*(_compiled(branch, case) for branch in branches)), setting=setting, co_train=params.co_train, val=val
+        Branches(*(_compiled(branch, case) for branch in branches)), context=context, settings=params.co_train, val=val
     )
     for averaged in trainer.averaged.values():
         _compiled(averaged.module, case)
@@ -94,29 +94,31 @@ def _compiled(network: nn.Module, case: Case) -> nn.Module:
     return network
 
 
-def _supervised(setting: Setting, network: nn.Module) -> tuple[Step, Sequence[Learner]]:
-    learner = setting.learner("warm_up", network)
+def _supervised(context: TrainingContext, network: nn.Module) -> tuple[Step, Sequence[Learner]]:
+    learner = context.learner("warm_up", network)
     set_learning_rate(learner.optimizer, LEARNING_RATE)
 
     def step(batch: dict[str, Crops]) -> dict[str, Tensor]:
-        part = setting.on_device(batch["source"])
-        return training_step([(learner, lambda: iter([{"loss": cross_entropy(network(part.image), part.label)}]))])
+        learner.zero_grad()
+        learner.back_propagate({"loss": cross_entropy(*learner(context.on_device(batch["source"])))})
+        learner.step()
+        return learner.losses
 
     return step, (learner,)
 
 
-def _straightforward(setting: Setting, branches: tuple[nn.Module, nn.Module]) -> Step:
+def _straightforward(context: TrainingContext, branches: tuple[nn.Module, nn.Module]) -> Step:
     first, second = (branch.to(memory_format=torch.contiguous_format) for branch in branches)
     optimizers = [
         torch.optim.SGD(
             [parameter for parameter in branch.parameters() if parameter.requires_grad],
             lr=LEARNING_RATE,
-            momentum=setting.optim.momentum,
-            weight_decay=setting.optim.weight_decay,
+            momentum=context.optim.momentum,
+            weight_decay=context.optim.weight_decay,
         )
         for branch in (first.train(), second.train())
     ]
-    mean, std = setting.normalization.mean, setting.normalization.std
+    mean, std = context.networks.preprocessing.mean, context.networks.preprocessing.std
 
     def step(batch: dict[str, Crops]) -> object:
         parts = [(straightforward.normalize(images, mean, std), labels) for images, labels in batch.values()]
@@ -140,21 +142,21 @@ def _crops(number: int, crop: int, images: int) -> Crops:
 def measure(case: Case) -> dict[str, Any]:
     """The costs of the case's steps, in this process."""
     params = params_of(case)
-    setting = Setting.of(params, CITYSCAPES_19)
+    context = TrainingContext.of(params, CITYSCAPES_19)
     small, batch = (random_batch(crop, case.images) for crop in (WARM_UP_CROP, case.crop))
     _load_libraries(case)
-    bare = _resident(setting.device)
-    step, _ = step_of(case, setting, params)
-    before, seconds = peak_bytes(setting.device), []
+    bare = _resident(context.device)
+    step, _ = step_of(case, context, params)
+    before, seconds = peak_bytes(context.device), []
     if not case.compiled:  # else it would be compiled for two sizes, and for any size the second time
         step(small)
     for _ in range(case.steps + case.compiled):
-        wait_for(setting.device)
-        began = _clock(setting.device)
+        wait_for(context.device)
+        began = _clock(context.device)
         step(batch)
-        wait_for(setting.device)
-        seconds.append(_clock(setting.device) - began)
-    peak = peak_bytes(setting.device)
+        wait_for(context.device)
+        seconds.append(_clock(context.device) - began)
+    peak = peak_bytes(context.device)
     counted = seconds[case.compiled :]
     return {"seconds": min(counted), "first": seconds[0], "bytes": peak - before, "whole": peak - bare}
 
@@ -163,7 +165,7 @@ def _load_libraries(case: Case) -> None:
     """Take a small step of another network: what torch loads and keeps for the first one is no step's memory."""
     tiny = replace(case, backbone="narrow_resnet", kind="supervised", compiled=False)
     params = params_of(tiny)
-    step_of(tiny, Setting.of(params, CITYSCAPES_19), params)[0](random_batch(WARM_UP_CROP, 1))
+    step_of(tiny, TrainingContext.of(params, CITYSCAPES_19), params)[0](random_batch(WARM_UP_CROP, 1))
 
 
 def _clock(device: torch.device) -> float:

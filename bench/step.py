@@ -16,17 +16,17 @@ from bench import straightforward
 from bench.clock import cpu_milliseconds
 from bench.one_step import Case, measured, params_of, random_batch
 from bench.rows import Row, share_of, times_as_fast
-from dstc.co_trainer import CoTrainer
+from dstc.co_training.trainer import CoTrainer
 from dstc.core.index import DomainIndex
 from dstc.core.taxonomy import CITYSCAPES_19
 from dstc.data.loaders import ValidationImages
 from dstc.method.class_mix import class_mix, paste_mask, sample_half_of_classes
 from dstc.method.domain_specific_initialization import Branches
-from dstc.method.target_preferred_alignment import target_preferred_alignment
-from dstc.training.context import Setting
+from dstc.method.target_preferred_alignment import class_sums, target_preferred_alignment
+from dstc.training.context import TrainingContext
 from dstc.training.cross_entropy import cross_entropy
 from dstc.training.failure_snapshot import FailureSnapshot
-from dstc.training.step import finite_losses
+from dstc.training.learner import finite_losses
 
 AT_LEAST = {256: 2.0, 512: 2.5}
 ROUNDS = {256: 2, 512: 1}
@@ -43,7 +43,7 @@ def rows() -> Iterator[Row]:
         yield times_as_fast(f"a step at {crop}x{crop}", slow, ours, "s", at_least=at_least)
     rest, updates = (cost / 1000 for cost in _all_but_networks())
     yield share_of("all but networks and cross entropy, of a step at 512x512", ours, rest, "s", at_most=0.03)
-    yield share_of("SGD, check of gradients and evidence, of a step at 512x512", ours, updates, "s")
+    yield share_of("SGD, check of gradients and failure snapshot, of a step at 512x512", ours, updates, "s")
 
 
 def _whole_steps(crop: int) -> tuple[float, float]:
@@ -74,9 +74,14 @@ def _masks_mixing_alignment() -> Iterator[Row]:
     yield times_as_fast("ClassMix of 2 images at 512x512", slow, fast, "ms")
     slow, fast = cpu_milliseconds(
         (lambda: straightforward.alignment(mine, theirs, label).backward(), 2),
-        (lambda: target_preferred_alignment(mine, theirs, label).backward(), 2),
+        (lambda: aligned(mine, theirs, label).backward(), 2),
     )
     yield times_as_fast("alignment of 2 images at 512x512, with its gradient", slow, fast, "ms")
+
+
+def aligned(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
+    """Our alignment of two branches' logits (N, K, H, W)."""
+    return target_preferred_alignment(class_sums(student, label)[0], *class_sums(teacher.detach(), label))
 
 
 def smooth_logits(seed: int) -> Tensor:
@@ -99,28 +104,28 @@ class _Costless(nn.Module):
 def _all_but_networks() -> tuple[float, float]:
     """Milliseconds of a step beside its passes and cross entropies, and of what the weights of two networks cost it."""
     params = params_of(Case(CROP))
-    setting = Setting.of(params, CITYSCAPES_19)
+    context = TrainingContext.of(params, CITYSCAPES_19)
     val, batch = ValidationImages(DomainIndex("target_val", (), (), {}, ()), []), random_batch(CROP, IMAGES)
     branches = Branches(_Costless(0), _Costless(1))
-    trainer = CoTrainer(branches, setting=setting, co_train=params.co_train, val=val)
+    trainer = CoTrainer(branches, context=context, settings=params.co_train, val=val)
     logits, label = smooth_logits(0), batch["source"][1]
     whole, one_cross_entropy = cpu_milliseconds(
         (lambda: trainer.step(1, batch, 1e-4, Path("nowhere")), 1),
         (lambda: cross_entropy(logits, label).backward(), 5),
     )
-    (updates,) = cpu_milliseconds((_updates(setting), 1))
+    (updates,) = cpu_milliseconds((_updates(context), 1))
     return whole - 5 * one_cross_entropy, updates
 
 
-def _updates(setting: Setting) -> Callable[[], None]:
-    learners = [setting.learner(name, setting.new_network()) for name in ("source_biased", "target_biased")]
-    evidence = FailureSnapshot({learner.name: learner.network for learner in learners})
+def _updates(context: TrainingContext) -> Callable[[], None]:
+    learners = [context.learner(name, context.networks.new()) for name in ("source_biased", "target_biased")]
+    snapshot = FailureSnapshot({learner.name: learner.network for learner in learners})
     for learner in learners:
         for parameter in learner.network.parameters():
             parameter.grad = torch.full_like(parameter, 1e-6) if parameter.requires_grad else None
 
     def update() -> None:
-        evidence.note()
+        snapshot.take()
         for learner in learners:
             learner.optimizer.step()
         finite_losses({"loss": torch.zeros(())}, learners, iteration=1, learning_rate=1e-4)

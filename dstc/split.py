@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from dstc.core.errors import UserError, nearest
-from dstc.core.files import output_folder
+from dstc.core.files import atomic_folder
 from dstc.core.index import SPLIT_FILES
 from dstc.core.names import IMAGE_ENDINGS, stays_inside
 
@@ -125,6 +125,6 @@ def _parts(name: str) -> tuple[str, ...]:
 
 def write_split(folder: Path, labeled: Sequence[str], unlabeled: Sequence[str]) -> None:
     """Write labeled.txt and unlabeled.txt, one name a line, as `dstc.core.index.read_split` reads them."""
-    with output_folder(folder) as partial:
+    with atomic_folder(folder) as partial:
         for file, names in zip(SPLIT_FILES, (labeled, unlabeled), strict=True):
             (partial / file).write_text("".join(f"{name}\n" for name in names))

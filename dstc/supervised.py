@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 
 from torch import Tensor
 
 from dstc.config.sections import Training
+from dstc.core import processes
 from dstc.core.randomness import stream_seed
 from dstc.data.loaders import Crops, Stream, ValidationImages, image_names, training_batches
 from dstc.models.deeplab_v2 import DeepLabV2
-from dstc.training.context import Setting
-from dstc.training.cross_entropy import cross_entropy_in_parts
+from dstc.training.context import TrainingContext
+from dstc.training.cross_entropy import cross_entropy
 from dstc.training.loop import CheckpointPolicy, train
-from dstc.training.optimizer import poly_learning_rate, set_learning_rate
+from dstc.training.optimizer import poly_schedule, set_learning_rate
 from dstc.training.state import TrainingState
-from dstc.training.step import Losses, training_step
 from dstc.training.validation import validate
 
 
@@ -24,60 +25,42 @@ def train_supervised(
     streams: Mapping[str, Stream],
     *,
     name: str,
-    setting: Setting,
+    context: TrainingContext,
     schedule: Training,
     val: ValidationImages,
-    keeping: CheckpointPolicy | None = None,
+    checkpoints: CheckpointPolicy | None = None,
 ) -> TrainingState:
     """Train `network` in place on every stream, a pass each per iteration ("stream_cross_entropy" in the curve).
 
     One stream is a warm-up; source and labeled target together are plain joint training.
     """
-    learner = setting.learner(name, network)
+    learner, workers = context.learner(name, network), context.runtime.workers
     state = TrainingState([learner])
-    val.warm_cache(setting.runtime.workers)
-
-    seed, class_weights = stream_seed(setting.seed, name), setting.class_weights(schedule, streams)
-
-    def batches(first: int) -> Iterator[dict[str, Crops]]:
-        workers = setting.runtime.workers
-        return training_batches(
-            streams, seed=seed, first=first, iterations=schedule.iterations, workers=workers, share=setting.share
-        )
+    val.warm_cache(workers)
+    seed = stream_seed(context.seed, name)
+    ce = partial(cross_entropy, class_weights=context.class_weights(schedule, streams), total=processes.total)
 
     def step(_: int, batch: dict[str, Crops], learning_rate: float) -> dict[str, Tensor]:
         set_learning_rate(learner.optimizer, learning_rate)
-
-        def losses() -> Losses:
-            for stream, crops in batch.items():
-                for loss in cross_entropy_in_parts(network, setting.on_device(crops), setting.division, class_weights):
-                    yield {f"{stream}_cross_entropy": loss}
-
-        return training_step([(learner, losses)])
+        learner.zero_grad()
+        for stream, crops in batch.items():
+            learner.back_propagate({f"{stream}_cross_entropy": ce(*learner(context.on_device(crops)))})
+        learner.step()
+        return learner.losses
 
     train(
-        batches,
+        lambda first: training_batches(
+            streams, seed=seed, first=first, iterations=schedule.iterations, workers=workers, share=context.share
+        ),
         step,
         state,
         name=name,
         iterations=schedule.iterations,
-        learning_rate=lambda iteration: poly_learning_rate(
-            schedule.learning_rate,
-            iteration,
-            schedule_iterations=schedule.schedule_iterations,
-            power=setting.optim.poly_power,
-        ),
-        validate=lambda _: validate(
-            {"target": network},
-            val,
-            normalization=setting.normalization,
-            device=setting.device,
-            batch=4,
-            workers=setting.runtime.workers,
-        ),
+        learning_rate=poly_schedule(schedule, context.optim.poly_power),
+        validate=lambda _: validate({"target": network}, val, context),
         validate_every=schedule.validate_every,
-        device=setting.device,
-        keeping=keeping,
+        device=context.device,
+        keeping=checkpoints,
         images=lambda iteration: image_names(streams, iteration, seed=seed),
     )
     return state

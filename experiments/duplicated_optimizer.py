@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from dstc.training.step import Learner
 from torch import Tensor
 
 from dstc.config.params import Params, read_params
@@ -28,7 +29,6 @@ from dstc.data.loaders import ValidationImages
 from dstc.models.deeplab_v2 import DeepLabV2
 from dstc.supervised import train_supervised
 from dstc.training.context import Setting
-from dstc.training.step import Learner
 from experiments.baseline import streams_of
 from experiments.folders import borrow, folder_with_params, run_once
 from experiments.rows import Rows

@@ -7,93 +7,79 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from contextlib import nullcontext
 
-from dstc.co_trainer import CoTrainer
+from dstc.co_training.trainer import CoTrainer
 from dstc.config.params import Params, read_params
 from dstc.core import processes
-from dstc.core.costs import measured
-from dstc.core.device import peak_gpu_bytes
 from dstc.core.errors import exit_on_user_error
-from dstc.core.files import atomic_folder, require_writable
-from dstc.core.index import load_index, read_split, root_folders
+from dstc.core.files import atomic_folder
 from dstc.core.places import (
     CO_TRAIN,
     INDEX_SOURCE,
     INDEX_TARGET_TRAIN,
     INDEX_TARGET_VAL,
-    MADE_BY,
     NETWORK,
     SPLIT,
     WARM_UP_SOURCE,
     WARM_UP_TARGET,
 )
 from dstc.data.cache import open_cache
-from dstc.data.loaders import Stream, ValidationImages
+from dstc.data.domains import Domains
+from dstc.data.loaders import Stream
 from dstc.method.domain_specific_initialization import initialize_branches
-from dstc.training.context import Setting, training_record
-from dstc.training.launching import in_processes
-from dstc.training.loop import CheckpointPolicy
-from dstc.training.working_folder import WorkingFolder, remove_recorded
+from dstc.training.context import TrainingContext
+from dstc.training.stage import checkpoints_of, run_training_stage, write_training
+
+WARM_UPS = [WARM_UP_SOURCE / NETWORK, WARM_UP_TARGET / NETWORK]
+INPUTS = [INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT, *WARM_UPS]
 
 
 def co_train(params: Params) -> None:
     settings = params.co_train
-    target_roots = root_folders(params.paths.target, "cityscapes", params.paths.unlabeled)
-    source, target = load_index(INDEX_SOURCE), load_index(INDEX_TARGET_TRAIN)
-    labeled, unlabeled = read_split(SPLIT)
     cache = open_cache(params.runtime.cache, params.runtime.cache_gigabytes)
-    batch, crop, source_roots = settings.batch, settings.crop, root_folders(params.paths.source, "gta5")
-    streams = {
-        "source": Stream(source, source_roots, batch.source, crop, cache),
-        "labeled_target": Stream(target.labeled(labeled), target_roots, batch.labeled_target, crop, cache),
-    }
-    if unlabeled:
-        images = target.named(unlabeled).without_labels()
-        streams["unlabeled_target"] = Stream(images, target_roots, batch.unlabeled_target, crop, cache)
-    else:
-        print("co_train: every target image is labeled, so the terms on unlabeled images are skipped")
-
-    if processes.is_first():
-        remove_recorded()
-        require_writable(CO_TRAIN)
-    setting = Setting.of(params, source.classes)
+    domains = Domains(params.paths.source, params.paths.target, params.paths.unlabeled, cache)
+    streams, val = streams_of(params, domains), domains.val()
+    context = TrainingContext.of(params, val.index.classes)
+    on_source, on_target = WARM_UPS
     branches = initialize_branches(
-        lambda: setting.trained_network(WARM_UP_SOURCE / NETWORK),
-        lambda: setting.trained_network(WARM_UP_TARGET / NETWORK),
+        lambda: context.networks.trained(on_source),
+        lambda: context.networks.trained(on_target),
         initialization=settings.initialization,
     )
-    val = ValidationImages(load_index(INDEX_TARGET_VAL), target_roots, cache, own_labels=False)
-    trainer = CoTrainer(branches, setting=setting, co_train=settings, val=val)
-    inputs = [
-        INDEX_SOURCE,
-        INDEX_TARGET_TRAIN,
-        INDEX_TARGET_VAL,
-        SPLIT,
-        WARM_UP_SOURCE / NETWORK,
-        WARM_UP_TARGET / NETWORK,
-    ]
+    trainer = CoTrainer(branches, context=context, settings=settings, val=val)
+
     tracked = params.model_dump(include={"seed", "model", "optim", "co_train"})
-    with WorkingFolder("co_train", params=tracked, inputs=inputs, outputs=CO_TRAIN).held() as working:
-        pictures, runtime = working.path / "mixing", params.runtime
-        state = trainer.run(
-            streams,
-            pictures,
-            CheckpointPolicy(working, runtime.checkpoint_every_iterations, runtime.checkpoint_every_minutes),
+    with checkpoints_of(
+        "co_train", tracked=tracked, inputs=INPUTS, outputs=CO_TRAIN, runtime=params.runtime
+    ) as checkpoints:
+        pictures = checkpoints.folder.path / "mixing"
+        state = trainer.run(streams, pictures, checkpoints)
+        if processes.is_first():
+            with atomic_folder(CO_TRAIN / "mixing") as folder:
+                shutil.copytree(pictures, folder, dirs_exist_ok=True)
+        write_training(
+            state,
+            {learner.name: CO_TRAIN / f"{learner.name}.pt" for learner in trainer.learners},
+            context=context,
+            checkpoints=checkpoints,
+            streams=streams,
+            target=val.index,
+            schedule=settings,
         )
-        if not processes.is_first():
-            return
-        with atomic_folder(CO_TRAIN / "mixing") as folder:
-            shutil.copytree(pictures, folder, dirs_exist_ok=True)
-        state.losses.save(CO_TRAIN / "losses.csv")
-        state.validation.save(CO_TRAIN / "validation.csv")
-        for learner in trainer.learners:
-            path = CO_TRAIN / f"{learner.name}.pt"
-            record = training_record(
-                learner.name, streams=streams, target=val.index, schedule=settings, inputs=working.inputs
-            )
-            setting.save(path, learner.network, **record)
-        working.finish(path)
+
+
+def streams_of(params: Params, domains: Domains) -> dict[str, Stream]:
+    """The parts of each batch, by name; without unlabeled images where there are none."""
+    batch, crop = params.co_train.batch, params.co_train.crop
+    streams = {
+        "source": domains.source(batch.source, crop),
+        "labeled_target": domains.labeled_target(batch.labeled_target, crop),
+    }
+    unlabeled = domains.unlabeled_target(batch.unlabeled_target, crop)
+    if unlabeled is None:
+        print("co_train: every target image is labeled, so the terms on unlabeled images are skipped")
+        return streams
+    return {**streams, "unlabeled_target": unlabeled}
 
 
 def main() -> None:
@@ -103,17 +89,11 @@ def main() -> None:
     parser.parse_args()
     with exit_on_user_error():
         params = read_params()
-
-        def work() -> None:
-            record = measured("co_train", MADE_BY["co_train"], gpu_memory=peak_gpu_bytes)
-            with record if processes.is_first() else nullcontext():
-                co_train(params)
-
-        in_processes(
-            work,
+        run_training_stage(
+            "co_train",
             ["stages.co_train"],
-            wanted=params.runtime.processes,
-            device=params.runtime.device,
+            lambda: co_train(params),
+            runtime=params.runtime,
             batches={f"co_train.batch.{name}": batch for name, batch in params.co_train.batch.model_dump().items()},
         )
 

@@ -21,30 +21,33 @@ from pathlib import Path
 
 from dstc.config.params import Params, read_params
 from dstc.core.costs import measured
-from dstc.core.device import peak_gpu_bytes
+from dstc.core.device import peak_gpu_bytes, ready
 from dstc.core.errors import UserError, exit_on_user_error
 from dstc.core.files import atomic_folder, write_text
-from dstc.core.index import load_index, read_split, root_folders
+from dstc.core.index import read_split
 from dstc.core.places import (
     CO_TRAIN,
-    INDEX_TARGET_VAL,
+    LOSSES,
     MADE_BY,
     METRICS,
     NETWORK,
     SPLIT,
+    VALIDATION,
     WARM_UP_SOURCE,
     WARM_UP_TARGET,
 )
 from dstc.core.progress import progress
+from dstc.core.run_folders import remove_recorded
+from dstc.core.taxonomy import Classes
 from dstc.data.cache import open_cache
+from dstc.data.domains import Domains
 from dstc.data.loaders import ValidationImages
 from dstc.evaluation import tables
 from dstc.evaluation.inference import Views
 from dstc.evaluation.protocols import ValBatch, evaluate
 from dstc.evaluation.val_pictures import choose, draw_predictions, file_names
+from dstc.models.networks import NetworkBuilder
 from dstc.models.weights import read_checkpoint
-from dstc.training.context import Setting
-from dstc.training.working_folder import remove_recorded
 
 CHECKPOINTS = {
     "warm_up_source": WARM_UP_SOURCE / NETWORK,
@@ -52,7 +55,6 @@ CHECKPOINTS = {
     "source_biased": CO_TRAIN / "source_biased.pt",
     "target_biased": CO_TRAIN / "target_biased.pt",
 }
-CURVES = ("losses", "validation")
 
 
 def evaluate_networks() -> None:
@@ -62,9 +64,9 @@ def evaluate_networks() -> None:
     images = val_images(params)
     index, settings = images.index, params.evaluate
     chosen = choose([entry.name for entry in index.entries], settings.pictures, settings.picture_names)
-    setting = Setting.of(params, index.classes)
-    networks = {row: setting.trained_network(path).eval() for row, path in CHECKPOINTS.items()}
-    normalize, device = setting.normalization.apply, setting.device
+    builder = builder_of(params, index.classes)
+    networks = {row: builder.trained(path).eval() for row, path in CHECKPOINTS.items()}
+    normalize, device = builder.preprocessing.apply, builder.device
     confusion = evaluate(
         networks,
         batches_of(images, params, "scoring"),
@@ -105,30 +107,36 @@ def score_checkpoints(paths: Sequence[Path]) -> None:
                 f"{first.origin} is made for {dict(first.made_for)}, {other.origin} for {dict(other.made_for)}; score "
                 "them one by one"
             )
-    setting = Setting.of(params, classes).suited_to(first)
-    networks = {weights.origin: setting.network_with(weights).eval() for weights in checkpoints}
+    builder = builder_of(params, classes).suited_to(first)
+    networks = {weights.origin: builder.with_weights(weights).eval() for weights in checkpoints}
     confusion = evaluate(
         networks,
         batches_of(images, params, "scoring"),
-        normalize=setting.normalization.apply,
+        normalize=builder.preprocessing.apply,
         num_classes=len(classes),
         protocols=params.evaluate.protocols,
-        device=setting.device,
+        device=builder.device,
         views=views_of(params),
         averaged=tuple(networks) if len(networks) > 1 else (),
     )
     for weights in checkpoints:
         print(f"{weights.origin}: {weights.kind}")
-    print("scored with", ", ".join(f"model.{key} {value}" for key, value in setting.form.items()))
+    print("scored with", ", ".join(f"model.{key} {value}" for key, value in builder.form.items()))
     print(tables.console_table(confusion, classes))
     for protocol, rows in confusion.items():
         print(f"\nIoU per class, {protocol}\n{tables.iou_per_class_csv(rows, classes)}", end="")
 
 
+def builder_of(params: Params, classes: Classes) -> NetworkBuilder:
+    device = ready(params.runtime.device, params.runtime.threads)
+    return NetworkBuilder.of(
+        params.model.model_dump(), classes, seed=0, device=device
+    )  # no weight is left as it was drawn
+
+
 def val_images(params: Params) -> ValidationImages:
-    roots = root_folders(params.paths.target, "cityscapes", params.paths.unlabeled)
     cache = open_cache(params.runtime.cache, params.runtime.cache_gigabytes)
-    return ValidationImages(load_index(INDEX_TARGET_VAL), roots, cache)
+    return Domains(params.paths.source, params.paths.target, params.paths.unlabeled, cache).val(own_labels=True)
 
 
 def views_of(params: Params) -> Views:
@@ -146,10 +154,10 @@ def batches_of(images: ValidationImages, params: Params, doing: str) -> Iterator
 def copy_curves() -> None:
     """data/co_train/losses.csv to metrics/losses_co_train.csv and so on: git keeps them, DVC's cache the originals."""
     for folder in (WARM_UP_SOURCE, WARM_UP_TARGET, CO_TRAIN):
-        for curve in CURVES:
-            path = folder / f"{curve}.csv"
+        for curve in (LOSSES, VALIDATION):
+            path = folder / curve
             try:
-                write_text(METRICS / f"{curve}_{folder.name}.csv", path.read_text(encoding="utf-8"))
+                write_text(METRICS / f"{path.stem}_{folder.name}.csv", path.read_text(encoding="utf-8"))
             except UnicodeDecodeError:
                 raise UserError(f"{path}: is no curve; run `dvc repro -f {folder.name}`") from None
 

@@ -17,7 +17,7 @@ from dstc.config.params import Params, read_params
 from dstc.config.sections import Data, Paths, Source, Target
 from dstc.core.costs import measured
 from dstc.core.errors import UserError, exit_on_user_error
-from dstc.core.files import output_folder
+from dstc.core.files import atomic_folder
 from dstc.core.index import root_folders, save_index
 from dstc.core.places import INDEX_SOURCE, MADE_BY, WORLD
 from dstc.preparation.indexing import Domain, index_domains
@@ -33,13 +33,13 @@ def prepare(params: Params) -> None:
     """Build the world if it is wanted; index the three domains; print what was found."""
     embedded, world = params.paths.source == "embedded", params.data.world
     if embedded:
-        with output_folder(WORLD) as folder:
+        with atomic_folder(WORLD) as folder:
             build_world(folder, **world.model_dump(), workers=params.runtime.workers)
     indexed = index_domains(*_domains(params.paths, params.data), workers=params.runtime.workers)
     if not embedded:
-        with output_folder(WORLD) as folder:
+        with atomic_folder(WORLD) as folder:
             (folder / "README.txt").write_text(NO_WORLD)  # DVC needs the output to exist
-    with output_folder(INDEX_SOURCE.parent) as folder:
+    with atomic_folder(INDEX_SOURCE.parent) as folder:
         for index in indexed.indexes:
             save_index(index, folder / f"{index.domain}.json")
     print(summary_table(indexed.indexes), *(f"note: {note}" for note in indexed.notes), sep="\n")

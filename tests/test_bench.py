@@ -13,12 +13,12 @@ from bench.__main__ import GROUPS, main
 from bench.clock import cpu_milliseconds, slope
 from bench.one_step import Case
 from bench.rows import HEADS, Row, markdown, share_of, slope_of, times_as_fast, times_as_much
-from dstc.co_trainer import CoTrainer
+from dstc.co_training.trainer import CoTrainer
 from dstc.core.index import DomainIndex
 from dstc.core.taxonomy import CITYSCAPES_19
 from dstc.data.loaders import ValidationImages
 from dstc.method.domain_specific_initialization import Branches
-from dstc.training.context import Setting
+from dstc.training.context import TrainingContext
 
 
 def test_a_figure_that_misses_its_limit_says_so_and_one_that_keeps_it_does_not() -> None:
@@ -62,22 +62,22 @@ def test_every_group_has_rows_and_says_what_it_measures(group: str) -> None:
 def test_the_step_written_down_straightforwardly_is_ours() -> None:
     case = Case(64, backbone="narrow_resnet", device="cpu")
     chosen = one_step.params_of(case)
-    setting, batch = Setting.of(chosen, CITYSCAPES_19), one_step.random_batch(64, 2)
-    networks = tuple(setting.new_network() for _ in range(2))
+    context, batch = TrainingContext.of(chosen, CITYSCAPES_19), one_step.random_batch(64, 2)
+    networks = tuple(context.networks.new() for _ in range(2))
     for parameter in networks[1].parameters():
         parameter.data *= 1.01  # two that differ
     copies = tuple(copy.deepcopy(network) for network in networks)
-    normalized = {name: (setting.on_device(crops).image, crops[1]) for name, crops in batch.items()}
+    normalized = {name: (context.on_device(crops).image, crops[1]) for name, crops in batch.items()}
 
     choices: dict[str, torch.Tensor] = {}
 
     class Recorded(CoTrainer):
-        def _choose(self, iteration: int, what: str, label: torch.Tensor) -> torch.Tensor:
-            choices[what] = super()._choose(iteration, what, label)
+        def choose(self, iteration: int, what: str, label: torch.Tensor) -> torch.Tensor:
+            choices[what] = super().choose(iteration, what, label)
             return choices[what]
 
     val = ValidationImages(DomainIndex("target_val", (), (), {}, ()), [])
-    trainer = Recorded(Branches(*networks), setting=setting, co_train=chosen.co_train, val=val)
+    trainer = Recorded(Branches(*networks), context=context, settings=chosen.co_train, val=val)
     values = [value.item() for value in trainer.step(1, batch, 0.0, Path("nowhere")).values()]
     optimizers = tuple(torch.optim.SGD(network.parameters(), lr=0.0) for network in copies)
     theirs = straightforward.step(
@@ -131,8 +131,8 @@ def test_real_images_are_enlarged_with_their_labels_for_the_gpu() -> None:
 
 def test_the_work_of_a_step_is_that_of_the_issue() -> None:
     case = Case(512, device="cpu")
-    setting = Setting.of(one_step.params_of(case), CITYSCAPES_19)
-    work = gpu.PASSES["co_training"] * gpu.forward_flops(setting, case)
+    context = TrainingContext.of(one_step.params_of(case), CITYSCAPES_19)
+    work = gpu.PASSES["co_training"] * gpu.forward_flops(context, case)
     assert work == pytest.approx(13.13e12, rel=0.01)
 
 

@@ -27,13 +27,13 @@ import torchvision
 from PIL import Image
 from ruamel.yaml import YAML
 
-from dstc.co_trainer import CoTrainer
+from dstc.co_training.trainer import CoTrainer
 from dstc.config.params import read_params, read_yaml
 from dstc.core.index import load_index
 from dstc.core.places import CO_TRAIN, INDEX_TARGET_VAL, NETWORK, WARM_UP_SOURCE, WARM_UP_TARGET
 from dstc.core.taxonomy import LABEL_IDS
 from dstc.presets import resolve
-from dstc.training.context import Setting
+from dstc.training.context import TrainingContext
 from stages import make_split, prepare_data
 from stages.co_train import co_train
 from stages.evaluate import score_checkpoints
@@ -112,9 +112,9 @@ def one_step(preset: str, folder: Path) -> str:
     params = read_params()
     prepare_data.prepare(params)
     make_split.make_split(params.split)
-    setting = Setting.of(params, load_index(INDEX_TARGET_VAL).classes)
+    context = TrainingContext.of(params, load_index(INDEX_TARGET_VAL).classes)
     for warm_up in (WARM_UP_SOURCE, WARM_UP_TARGET):
-        setting.save(warm_up / NETWORK, setting.new_network(), trained="nothing yet")
+        context.save(warm_up / NETWORK, context.networks.new(), trained="nothing yet")
 
     steps, step = [], CoTrainer.step
 

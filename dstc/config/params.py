@@ -38,6 +38,16 @@ from dstc.models.backbones import BACKBONES, IMAGENET, Backbone, lacking
 
 LARGEST = 100_000  # values in a parameter file
 
+RENAMED = {
+    "co_train.teacher_decay": "co_train.ema_decay",
+    "co_train.ramp_iterations": "co_train.lr_ramp_iterations",
+    "co_train.cross_supervision_from": "co_train.cross_supervision_start",
+    "runtime.save_iterations": "runtime.checkpoint_every_iterations",
+    "runtime.save_minutes": "runtime.checkpoint_every_minutes",
+    "runtime.checkpointing": "runtime.gradient_checkpointing",
+}
+REMOVED = {"optim.accumulation": "every preset had 1; batches are divided over processes instead"}
+
 
 class Params(Section):
     """All of params.yaml, one typed section for each of its own; made by `read_params` and `check_params`."""
@@ -203,14 +213,24 @@ def check_params(raw: dict[str, Any], where: str) -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        lines = [line for fault in error.errors() for line in _explain(fault)]
+        lines = [line for fault in _without_echoes(error.errors()) for line in _explain(fault)]
         raise UserError("\n".join(f"{where}: {line}" for line in lines)) from None
 
 
+def _without_echoes(faults: Sequence[Any]) -> list[Any]:
+    """Leave out that a key is missing where it is given under its old name."""
+    given = {RENAMED.get(_dotted(fault["loc"])) for fault in faults if fault["type"] == "extra_forbidden"}
+    return [fault for fault in faults if fault["type"] != "missing" or _dotted(fault["loc"]) not in given]
+
+
+def _dotted(location: tuple[str | int, ...]) -> str:
+    return ".".join(map(str, location))
+
+
 def _explain(fault: Any) -> list[str]:
-    key = ".".join(str(part) for part in fault["loc"])
+    key = _dotted(fault["loc"])
     if fault["type"] == "extra_forbidden":
-        return [f"{key}: unknown key{nearest(str(fault['loc'][-1]), _keys_at(fault['loc'][:-1]))}"]
+        return [f"{key}: {_unknown(key, fault['loc'])}"]
     if fault["type"] == "missing":
         return [f"{key}: missing; every key must be given"]
     if fault["type"] == "value_error":
@@ -219,6 +239,14 @@ def _explain(fault: Any) -> list[str]:
     rule = fault["msg"].replace("Input should", "must")
     hint = nearest(str(fault["input"]), fault["ctx"]["expected"].split("'")) if fault["type"] == "literal_error" else ""
     return [f"{key}: {rule}, not {reprlib.repr(fault['input'])}{hint}"]
+
+
+def _unknown(key: str, location: tuple[str | int, ...]) -> str:
+    if key in RENAMED:
+        return f"was renamed to {RENAMED[key]}; write that instead"
+    if key in REMOVED:
+        return f"was removed ({REMOVED[key]}); delete the line"
+    return f"unknown key{nearest(str(location[-1]), _keys_at(location[:-1]))}"
 
 
 def _keys_at(location: tuple[str | int, ...]) -> list[str]:

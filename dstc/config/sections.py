@@ -100,14 +100,13 @@ class Optim(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0, lt=1)]
     poly_power: Annotated[float, Field(ge=0, le=10)]
-    accumulation: Count
 
 
 class Training(Section):
     """What the warm-ups and co-training have in common."""
 
     iterations: Count
-    schedule_iterations: Count
+    schedule_iterations: Count | None  # null: as many as there are iterations
     learning_rate: Rate
     crop: WidthHeight
     class_weights: Literal["none", "inverse_log"]
@@ -115,10 +114,10 @@ class Training(Section):
 
     @model_validator(mode="after")
     def _schedule_covers_the_run(self) -> Self:
-        if self.schedule_iterations < self.iterations:
+        if self.schedule_iterations is not None and self.schedule_iterations < self.iterations:
             raise ValueError(
                 f"schedule_iterations ({self.schedule_iterations}) is where the learning rate reaches zero; "
-                f"it must be at least iterations ({self.iterations})"
+                f"it must be at least iterations ({self.iterations}), or null for as many"
             )
         return self
 

@@ -44,6 +44,12 @@ def use(device: torch.device) -> None:
         torch.cuda.set_device(device)
 
 
+def ready(name: str, threads: int, asked_by: str = "runtime.device") -> torch.device:
+    """The device of this name, the process set up to compute on it."""
+    set_up(threads)
+    return choose_device(name, asked_by)
+
+
 def set_up(threads: int) -> None:
     """Bound the CPU threads (0 leaves torch's choice) and ask for algorithms that repeat themselves."""
     if threads:

@@ -1,22 +1,18 @@
-"""Files that are written whole or not at all, whatever ends the process that writes them.
+"""Files and folders that are written whole or not at all, whatever ends the process that writes them.
 
-What is being written lies beside its place as `.name.xxxx.partial`, locked by its writer. A killed process leaves it
-there without the lock, and whoever writes that name next takes it away.
+What is being written has a fixed name beside its place: `.NAME.partial`. Of several writers of one NAME one writes, the
+others wait, saying so. What a killed writer left there, the next one of that name takes over; no folder is listed for it.
 """
 
 from __future__ import annotations
 
 import fcntl
-import glob
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-from dstc.core.errors import UserError
 
 
 def work_folder() -> Path:
@@ -30,26 +26,48 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
     An OSError that names no file (a full disk) or the temporary one comes out naming `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
-    partial, handle = _locked_beside(path, _empty_file)
-    try:
+    partial = _beside(path, "partial")
+    with _errors_name(path, partial), locked(partial, lambda: f"another process is writing {path}") as handle:
         yield partial
-        partial.chmod(0o644)  # mkstemp's 0600 would keep the result from everyone else
         os.fsync(handle)  # else a machine that goes down could keep the new name and lose the content
         partial.replace(path)
-    except OSError as error:
-        _name_for_people(error, partial, path)
-        raise
-    finally:
-        partial.unlink(missing_ok=True)
-        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text with \\n line ends, whole or not at all."""
     with atomic_write(path) as partial:
         partial.write_bytes(text.encode())
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty temporary folder to fill; on success it becomes `folder`, on failure it disappears.
+
+    Whenever the process is killed, `folder` is the old one or the new one, whole; or, between two renames, it is missing.
+    Then `.NAME.old` is the old one, whole, and the next `atomic_folder(folder)` first of all puts it back.
+    """
+    partial, old, lock = (_beside(folder, ending) for ending in ("partial", "old", "lock"))
+    hold = locked(lock, lambda: f"another process is writing {folder}")
+    with _errors_name(folder, partial, old, lock), hold:
+        _tidy(folder, partial, old)  # after a kill
+        try:
+            partial.mkdir()
+            yield partial
+            if folder.is_dir():
+                folder.rename(old)
+            partial.rename(folder)
+        finally:
+            _tidy(folder, partial, old)
+
+
+def _tidy(folder: Path, partial: Path, old: Path) -> None:
+    """Leave nothing but `folder`, the old one if there is no new one."""
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    shutil.rmtree(partial, ignore_errors=True)
+    if old.exists():
+        old.rename(partial)  # before it is taken apart: what is called `old` is whole
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def require_writable(folder: Path) -> None:
@@ -64,77 +82,77 @@ def require_writable(folder: Path) -> None:
 
 
 @contextmanager
-def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Give a temporary sibling folder to fill; on success it replaces `folder`, on failure it disappears."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(folder)
-    partial, handle = _locked_beside(folder, tempfile.mkdtemp)
+def locked(path: Path, holder: Callable[[], str]) -> Iterator[int]:
+    """Hold the file `path` alone: give its descriptor, the file being made or emptied; remove it at the end.
+
+    While another process (or thread) holds it, wait, and print what `holder` says of that one. A killed process holds
+    nothing: its file stays, and the next one takes it over. Whoever holds the file may rename it: then it is kept.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = _open_locked(path, holder)
     try:
-        yield partial
-        partial.chmod(0o755)
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.replace(folder)
-    except OSError as error:
-        _name_for_people(error, partial, folder)
-        raise
+        os.ftruncate(handle, 0)
+        yield handle
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        with suppress(OSError):  # of a folder that may not be written any more
+            if _is_at(path, handle):
+                path.unlink()
+        fcntl.flock(handle, fcntl.LOCK_UN)  # closing alone would leave it to loader workers that were forked meanwhile
         os.close(handle)
 
 
-@contextmanager
-def output_folder(folder: Path) -> Iterator[Path]:
-    """As `atomic_folder`; a full disk or a missing permission is the user's to mend."""
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds the file."""
     try:
-        with atomic_folder(folder) as partial:
-            yield partial
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror or error}); nothing was changed") from None
+        with path.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
 
 
-def _empty_file(**place: Any) -> str:
-    handle, name = tempfile.mkstemp(**place)
-    os.close(handle)
-    return name
-
-
-def _locked_beside(path: Path, make: Callable[..., str]) -> tuple[Path, int]:
-    """A temporary file or folder beside `path`, and the handle that locks it."""
+def _open_locked(path: Path, holder: Callable[[], str]) -> int:
     while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # writable: NFS locks nothing else
         try:
-            partial = Path(make(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-        except OSError as error:
-            error.filename = str(path)
+            _wait_for(handle, holder)
+        except OSError:  # a file system without locks, so nobody else holds it
+            os.close(handle)
+            path.unlink(missing_ok=True)
             raise
-        # Not there: another writer of `path` took it for a leftover in the moment before it was locked. Once more.
-        with suppress(FileNotFoundError):
-            handle = os.open(partial, os.O_RDONLY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
-                partial.stat()
-            except OSError as error:
-                os.close(handle)
-                _discard(partial)
-                _name_for_people(error, partial, path)
-                raise
-            return partial, handle
+        if _is_at(path, handle):
+            return handle
+        os.close(handle)  # whoever held it has renamed or removed it: the file that counts is another one
 
 
-def _discard(partial: Path) -> None:
-    shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
+def _wait_for(handle: int, holder: Callable[[], str]) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with suppress(FileNotFoundError):  # which `holder` wanted to read: it has just been released
+            print(f"{holder()}; waiting for it", flush=True)
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
-def _name_for_people(error: OSError, partial: Path, path: Path) -> None:
-    error.filename = str(error.filename or path).replace(str(partial), str(path))
+def _is_at(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove what killed processes left of `path`; what a living one is writing is locked, and stays."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
-        with suppress(OSError):  # another process was quicker
-            handle = os.open(leftover, os.O_RDONLY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _discard(leftover)
-            finally:
-                os.close(handle)
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(f".{path.name}.{ending}")
+
+
+@contextmanager
+def _errors_name(path: Path, *hidden: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(error.filename or path)
+        for name in hidden:
+            error.filename = error.filename.replace(str(name), str(path))
+        raise

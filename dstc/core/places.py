@@ -17,14 +17,14 @@ WARM_UP_TARGET = Path("data/warm_up_target")
 CO_TRAIN = Path("data/co_train")
 METRICS = Path("metrics")
 REPORT = METRICS / "report.html"
-NETWORK = "network.pt"
+NETWORK, LOSSES, VALIDATION = "network.pt", "losses.csv", "validation.csv"
 
 # Files by which the record of a stage's cost is found again: small, and different where the run was.
 MADE_BY = {
     "prepare_data": (INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL),
     "make_split": tuple(SPLIT / file for file in index.SPLIT_FILES),
-    "warm_up_source": (WARM_UP_SOURCE / "losses.csv",),
-    "warm_up_target": (WARM_UP_TARGET / "losses.csv",),
-    "co_train": (CO_TRAIN / "losses.csv",),
+    "warm_up_source": (WARM_UP_SOURCE / LOSSES,),
+    "warm_up_target": (WARM_UP_TARGET / LOSSES,),
+    "co_train": (CO_TRAIN / LOSSES,),
     "evaluate": (METRICS / "scores.json",),
 }

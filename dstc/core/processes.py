@@ -125,13 +125,30 @@ def gather_all(share: Any) -> Any:
     return gather(share) if isinstance(share, Tensor) else tuple(gather_all(part) for part in share)
 
 
+def share(whole: Tensor) -> Tensor:
+    """This process's equal share of a tensor (N, ...): what `gather` puts together again."""
+    return whole if count() == 1 else whole.chunk(count())[rank()]
+
+
 def total(part: Tensor) -> Tensor:
-    """The sum of all processes' tensors, without a gradient; the same bits in every process."""
-    if count() == 1:
-        return part
-    whole = part.detach().clone()
-    dist.all_reduce(whole)
-    return whole
+    """The sum of all processes' tensors; the same bits in every process.
+
+    Its gradient goes to this process's part alone: each process back-propagates the whole loss through its own part, and the
+    gradients of all are added up before the step (`total_in_place`).
+    """
+    return part if count() == 1 else _Total.apply(part)
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(_: Any, part: Tensor) -> Tensor:
+        whole = part.clone()
+        dist.all_reduce(whole)
+        return whole
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        return gradient
 
 
 def total_in_place(parts: Iterable[Tensor]) -> None:
@@ -139,6 +156,7 @@ def total_in_place(parts: Iterable[Tensor]) -> None:
     tensors = list(parts)
     if count() == 1 or not tensors:
         return
-    whole = total(torch.cat([tensor.flatten() for tensor in tensors]))
+    whole = torch.cat([tensor.flatten() for tensor in tensors])
+    dist.all_reduce(whole)
     for tensor, piece in zip(tensors, whole.split([tensor.numel() for tensor in tensors]), strict=True):
         tensor.copy_(piece.view_as(tensor))

@@ -1,24 +1,16 @@
-"""What one step sees. N images, 3 channels, H x W pixels; labels hold train ids and IGNORE."""
+"""What one co-training step sees of both domains."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-
-@dataclass(frozen=True)
-class LabeledBatch:
-    """Images of one domain with their labels."""
-
-    image: Tensor  # float32 (N, 3, H, W), normalized
-    label: Tensor  # uint8 (N, H, W)
+from dstc.core.batches import LabeledBatch
 
 
 @dataclass(frozen=True)
 class CoTrainingBatch:
-    """What one co-training step sees of both domains."""
+    """Of the unlabeled images the label only says where there is a pixel (0) and where padding (IGNORE)."""
 
     source: LabeledBatch
     labeled_target: LabeledBatch
-    unlabeled_target: Tensor | None  # float32 (N, 3, H, W); None where every target image is labeled
+    unlabeled_target: LabeledBatch | None = None  # where every target image is labeled

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dstc.core.batches import LabeledBatch
 from dstc.core.taxonomy import IGNORE
-from dstc.method.batches import LabeledBatch
 
 
 def classes_present(label: Tensor, num_classes: int) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dstc.method.batches import LabeledBatch
+from dstc.core.batches import LabeledBatch
 from dstc.method.class_mix import paste, paste_mask
 
 

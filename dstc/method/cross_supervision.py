@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from dstc.method.batches import LabeledBatch
-from dstc.method.division import UNDIVIDED, Division
-from dstc.training.cross_entropy import cross_entropy_in_parts
+from dstc.core.taxonomy import IGNORE
 
 
 @contextmanager
@@ -30,36 +28,25 @@ def teacher_mode(network: nn.Module, batch_norm: str) -> Iterator[None]:
         network.train(was_training)
 
 
-def pseudo_label(logits: Tensor) -> Tensor:
-    """Hard labels uint8 (N, H, W) from logits (N, K, H, W). They carry no gradient, and no pixel is left out."""
-    return logits.detach().argmax(1).to(torch.uint8)
+def pseudo_label(logits: Tensor, padding: Tensor) -> Tensor:
+    """Hard labels uint8 (N, H, W) from logits (N, K, H, W): the likeliest class of every pixel, without a gradient.
 
-
-def confident_pixels(logits: Tensor, threshold: float) -> Tensor:
-    """int64 (N,): how many pixels of each image have a likeliest class with a probability above `threshold`.
-
-    logits (N, K, H, W).
+    `padding` uint8 (N, H, W) is IGNORE where there is no pixel, and so is the label there.
     """
-    return (logits.detach().softmax(1).amax(1) > threshold).sum((1, 2))
+    return torch.where(padding == IGNORE, IGNORE, logits.detach().argmax(1).to(torch.uint8))
 
 
-def confident_share(confident: Tensor, label: Tensor) -> Tensor:
-    """Share, 0 to 1, of all pixels that are confident: `confident` (N,) of them in the labels (N, H, W).
+def confident_share(
+    logits: Tensor, label: Tensor, threshold: float, *, total: Callable[[Tensor], Tensor] = lambda own: own
+) -> Tensor:
+    """Share, 0 to 1, of the labeled pixels whose likeliest class has a probability above `threshold`.
+
+    logits (N, K, H, W), their pseudo-labels uint8 (N, H, W). Where these are a share of a batch, `total` adds a number up
+    over all shares.
 
     Deviation: as a weight of cross supervision, as in ClassMix (Olsson et al., WACV 2021) and DACS, it lets a teacher count
     by how sure it is, without leaving out the unsure pixels, which are those of rare classes. The released code has none.
     """
-    return confident.sum() / label.numel()
-
-
-def cross_supervision(
-    student: nn.Module,
-    unlabeled: LabeledBatch,
-    weight: Tensor | None = None,
-    division: Division = UNDIVIDED,
-    class_weights: Tensor | None = None,
-) -> Iterator[Tensor]:
-    """Cross entropy of the student on unlabeled (mixed) images against the other branch's (equally mixed) pseudo-labels,
-    times a scalar `weight` (1 if None); a graph for each part of the batch."""
-    for loss in cross_entropy_in_parts(student, unlabeled, division, class_weights):
-        yield loss if weight is None else weight * loss
+    labeled = label != IGNORE
+    confident = (logits.detach().softmax(1).amax(1) > threshold) & labeled
+    return total(confident.sum()) / total(labeled.sum()).clamp(min=1)

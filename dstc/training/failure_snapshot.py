@@ -1,6 +1,6 @@
 """What is kept of a step that went wrong: all it takes to take that very step again.
 
-A file of evidence holds the whole batch as the loader gave it, the names of its images by stream, the weights of every
+A snapshot holds the whole batch as the loader gave it, the names of its images by stream, the weights of every
 network before the step, the iteration (counted from 0, as the random draws of the step are), the learning rate, the fault.
 """
 
@@ -14,9 +14,9 @@ from torch import nn
 
 from dstc.core import processes
 from dstc.core.errors import UserError
+from dstc.core.run_folders import failures_folder
 from dstc.models.checkpoints import write_tensors
-from dstc.training.step import NotFiniteError
-from dstc.training.working_folder import failures_folder
+from dstc.training.learner import NotFiniteError
 
 NAMES_SHOWN = 8
 
@@ -32,13 +32,13 @@ class FailureSnapshot:
         }
 
     @torch.no_grad()
-    def note(self) -> None:
+    def take(self) -> None:
         """Copy the networks as they are now. Does not wait for the device."""
         for name, network in self._networks.items():
             for key, value in network.state_dict().items():
                 self._before[name][key].copy_(value)
 
-    def complaint(
+    def error(
         self,
         fault: NotFiniteError,
         stage: str,
@@ -48,7 +48,7 @@ class FailureSnapshot:
         batch: Any,
         images: Mapping[str, Sequence[str]],
     ) -> UserError:
-        """Save the evidence; what to tell the user of `fault`, found in the step of `iteration` (counted from 0).
+        """Save the snapshot; what to tell the user of `fault`, found in the step of `iteration` (counted from 0).
 
         `batch` is this process's share: all find the fault at once, for they add up their losses and gradients.
         """

@@ -14,8 +14,8 @@ from dstc.core.device import peak_memory
 from dstc.core.progress import progress
 from dstc.training.failure_snapshot import FailureSnapshot
 from dstc.training.interruption import Interruption, watched
+from dstc.training.learner import NotFiniteError, finite_losses
 from dstc.training.state import TrainingState
-from dstc.training.step import NotFiniteError, finite_losses
 from dstc.training.working_folder import WorkingFolder
 
 Batch = TypeVar("Batch")
@@ -53,7 +53,7 @@ def train(
     the images of the batch then.
     """
     _resume(state, keeping, name)
-    evidence = FailureSnapshot(state.networks if processes.is_first() else {})
+    snapshot = FailureSnapshot(state.networks if processes.is_first() else {})
     row_every, first, source = max(1, iterations // 100), state.iteration, batches(state.iteration)
     began, waited, saved_at = time.perf_counter(), 0.0, time.monotonic()  # whatever `batches` had to prepare is done
     shown = processes.is_first()
@@ -66,13 +66,13 @@ def train(
             batch = next(source)
             waited += time.perf_counter() - asked
             rate = learning_rate(state.iteration)
-            evidence.note()
+            snapshot.take()
             values = step(state.iteration, batch, rate)
             try:
                 losses = finite_losses(values, state.learners, iteration=state.iteration + 1, learning_rate=rate)
             except NotFiniteError as fault:
                 seen = images(state.iteration)
-                raise evidence.complaint(fault, name, state.iteration, rate, batch=batch, images=seen) from None
+                raise snapshot.error(fault, name, state.iteration, rate, batch=batch, images=seen) from None
             state.iteration += 1
             done, last = state.iteration, state.iteration == iterations
             state.losses.add(losses)

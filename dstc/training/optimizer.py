@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
+
+from dstc.config.sections import Training
 
 
 def build_optimizer(
@@ -46,3 +50,15 @@ def poly_learning_rate(
     """base * (1 - iteration/schedule_iterations)^power, after a linear rise over `lr_ramp_iterations`."""
     ramp = min(1.0, (iteration + 1) / lr_ramp_iterations) if lr_ramp_iterations else 1.0
     return base * ramp * (1 - iteration / schedule_iterations) ** power
+
+
+def poly_schedule(schedule: Training, power: float, lr_ramp_iterations: int = 0) -> Callable[[int], float]:
+    """The learning rate of a training by iteration; without `schedule_iterations` it reaches zero at the training's end."""
+    end = schedule.schedule_iterations or schedule.iterations
+    return lambda iteration: poly_learning_rate(
+        schedule.learning_rate,
+        iteration,
+        schedule_iterations=end,
+        power=power,
+        lr_ramp_iterations=lr_ramp_iterations,
+    )

@@ -10,21 +10,19 @@ A training that is interrupted goes on from its folder; one that is cleaned away
 from __future__ import annotations
 
 import argparse
-import fcntl
-import os
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dstc.core.errors import exit_on_user_error
-from dstc.training.working_folder import FINISHED, LOCK, STATE, failures_folder, runs_folder
+from dstc.core.files import is_locked
+from dstc.core.run_folders import FINISHED, STATE, failures_folder, lock_of, remove_run, runs_folder
 
 
 @dataclass(frozen=True)
 class Run:
-    """A working folder, or the evidence of a failed step, as it stands."""
+    """A working folder, or the snapshot of a failed step, as it stands."""
 
     path: Path
     state: str  # "at work", "finished", "interrupted", "nothing saved" or "failed step"
@@ -46,7 +44,7 @@ def clean(*, older_than_hours: float = 0.0) -> list[Run]:
     """Remove what is old enough and not at work; give what was removed."""
     removed = [run for run in list_runs() if run.state != "at work" and run.hours >= older_than_hours]
     for run in removed:
-        shutil.rmtree(run.path) if run.path.is_dir() else run.path.unlink()
+        remove_run(run.path) if run.path.is_dir() else run.path.unlink()
     return removed
 
 
@@ -57,24 +55,11 @@ def _run(path: Path, state: str) -> Run:
 
 
 def _state(folder: Path) -> str:
-    if _is_held(folder / LOCK):
+    if is_locked(lock_of(folder)):
         return "at work"
     if (folder / FINISHED).exists():
         return "finished"
     return "interrupted" if (folder / STATE).exists() else "nothing saved"
-
-
-def _is_held(lock: Path) -> bool:
-    if not lock.exists():
-        return False
-    handle = os.open(lock, os.O_RDWR)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

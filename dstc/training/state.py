@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from dstc.training.curves import Curve
-from dstc.training.step import Learner
+from dstc.training.learner import Learner
 
 
 @dataclass

@@ -10,40 +10,28 @@ from torch import nn
 from dstc.core import processes
 from dstc.data.loaders import ValidationImages
 from dstc.label_maps.confusion_matrix import ConfusionMatrix, mean_iou, most_likely
-from dstc.models.normalization import Normalization
+from dstc.training.context import TrainingContext
+
+BATCH = 4
 
 
-def validate(
-    networks: Mapping[str, nn.Module],
-    images: ValidationImages,
-    *,
-    normalization: Normalization,
-    device: torch.device,
-    batch: int,
-    workers: int,
-) -> dict[str, float]:
+def validate(networks: Mapping[str, nn.Module], images: ValidationImages, context: TrainingContext) -> dict[str, float]:
     """Percent mIoU of each network (half protocol: at the size it is trained at). Leaves the networks in train mode."""
-    matrices = count_pixels(networks, images, normalization=normalization, device=device, batch=batch, workers=workers)
+    matrices = count_pixels(networks, images, context)
     return {f"{name}_miou": 100 * mean_iou(matrix.iou()) for name, matrix in matrices.items()}
 
 
 def count_pixels(
-    networks: Mapping[str, nn.Module],
-    images: ValidationImages,
-    *,
-    normalization: Normalization,
-    device: torch.device,
-    batch: int,
-    workers: int,
+    networks: Mapping[str, nn.Module], images: ValidationImages, context: TrainingContext
 ) -> dict[str, ConfusionMatrix]:
     """The confusion matrix of each network over all images: each process counts its share, the counts are added up."""
-    num_classes = len(images.index.class_names)
-    matrices = {name: ConfusionMatrix(num_classes, device) for name in networks}
+    device, normalize = context.device, context.networks.preprocessing.apply
+    matrices = {name: ConfusionMatrix(len(images.index.class_names), device) for name in networks}
     for network in networks.values():
         network.eval()
     with torch.inference_mode():
-        for raw, label, _, _ in images.share((processes.rank(), processes.count())).batches(batch, workers):
-            image, truth = normalization.apply(raw.to(device)), label.to(device)
+        for raw, label, _, _ in images.share(context.share).batches(BATCH, context.runtime.workers):
+            image, truth = normalize(raw.to(device)), label.to(device)
             for name, network in networks.items():
                 matrices[name].update(truth, most_likely(network(image)))
     for name, network in networks.items():

@@ -8,43 +8,30 @@ in a copy (DVC_ROOT names the repository then), so interrupted experiments go on
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from dstc.core import processes
 from dstc.core.errors import UserError
-from dstc.core.files import work_folder, write_text
+from dstc.core.files import locked, write_text
+from dstc.core.run_folders import FINISHED, MANIFEST, STATE, lock_of, runs_folder
 from dstc.models.checkpoints import read_tensors, write_tensors
 
-STATE, MANIFEST, FINISHED, LOCK = "state.pt", "manifest.json", "finished", "lock"
 COMPUTING = ("torch", "torchvision", "numpy", "pillow", "timm")  # packages whose version decides bits; timm's, if used
-
-
-def runs_folder() -> Path:
-    """The folder of all working folders."""
-    return work_folder() / "runs"
-
-
-def failures_folder() -> Path:
-    """Where the evidence of failed steps goes: not in a run's own folder, which a run without a saved state leaves not."""
-    return work_folder() / "failures"
 
 
 class WorkingFolder:
     """The working folder of one stage's run, held by one process at a time."""
 
-    def __init__(
-        self, stage: str, *, params: Mapping[str, Any], inputs: Sequence[Path], outputs: Path | None = None
-    ) -> None:
+    def __init__(self, stage: str, *, params: Mapping[str, Any], inputs: Sequence[Path], outputs: Path) -> None:
         """`params` and `inputs` decide the result; `outputs` is the folder that the stage writes it to."""
         self.outputs = outputs
         self.inputs = {str(path): _digest_of(path) for path in inputs}
@@ -69,14 +56,18 @@ class WorkingFolder:
             self._agree()
             yield self
             return
-        why = self._what_changed()
-        with self._outputs_locked(), self._locked():
+        lock = lock_of(self.path)
+        with (
+            locked(
+                self.outputs / ".lock", lambda: f"{self.stage}: another process is about to write to {self.outputs}"
+            ),
+            locked(lock, lambda: f"{self.stage}: process {lock.read_text()} is at this very run") as handle,
+        ):
+            os.write(handle, str(os.getpid()).encode())
             try:
                 self._agree()
                 if not (self.path / MANIFEST).exists():
-                    write_text(self.path / MANIFEST, json.dumps(self.manifest, indent=1) + "\n")
-                    if why:
-                        print(f"{self.stage}: starts anew, an interrupted run differs in {why}", flush=True)
+                    self._begin()
                 yield self
             finally:
                 if not (self.path / STATE).exists():
@@ -90,48 +81,6 @@ class WorkingFolder:
             raise UserError(
                 f"{self.stage}: all processes need the parameters, data, code and versions of the first one; {whose}"
             )
-
-    @contextmanager
-    def _outputs_locked(self) -> Iterator[None]:
-        if self.outputs is None:
-            yield
-            return
-        self.outputs.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.outputs, os.O_RDONLY)
-        try:
-            self._lock(handle, lambda: f"another process is about to write to {self.outputs}")
-            yield
-        finally:
-            _release(handle)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        handle = self._lock_file()
-        try:
-            os.ftruncate(handle, 0)
-            os.write(handle, str(os.getpid()).encode())
-            yield
-        finally:
-            _release(handle)
-
-    def _lock_file(self) -> int:
-        """The descriptor of the locked file. Whoever held it may have taken the folder away: then the new one counts."""
-        path = self.path / LOCK
-        while True:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):
-                handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-                self._lock(handle, lambda: f"process {path.read_text()} is at this very run")
-                if path.exists() and os.path.samestat(path.stat(), os.fstat(handle)):
-                    return handle
-                os.close(handle)
-
-    def _lock(self, handle: int, who: Callable[[], str]) -> None:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"{self.stage}: {who()}; waiting for it", flush=True)
-            fcntl.flock(handle, fcntl.LOCK_EX)
 
     def load(self) -> dict[str, Any] | None:
         """The state that was saved last; None where there is none, or, saying so, where it is damaged."""
@@ -155,19 +104,22 @@ class WorkingFolder:
         write_tensors(self.path / STATE, {**state, "run": self.path.name})
 
     def finish(self, output: Path) -> None:
-        """Note that the outputs are written; the folder stays until dvc.lock records them (see `remove_recorded`)."""
+        """Note that the outputs are written; the folder stays until dvc.lock records them (`remove_recorded`)."""
         write_text(self.path / FINISHED, hashlib.md5(output.read_bytes(), usedforsecurity=False).hexdigest() + "\n")
 
+    def _begin(self) -> None:
+        """Note what decides the result; say in what it differs from the latest interrupted run of the stage."""
+        why = self._what_changed()
+        write_text(self.path / MANIFEST, json.dumps(self.manifest, indent=1) + "\n")
+        if why:
+            print(f"{self.stage}: starts anew, an interrupted run differs in {why}", flush=True)
+
     def _what_changed(self) -> str:
-        """In what this run differs from the latest interrupted one of the stage; empty where there is none."""
-        others = [
-            path
-            for path in runs_folder().glob(f"{self.stage}-*/{STATE}")
-            if path.parent != self.path and not (path.parent / FINISHED).exists()
-        ]
-        if not others or (self.path / MANIFEST).exists():
+        states = runs_folder().glob(f"{self.stage}-*/{STATE}")
+        interrupted = [state for state in states if not (state.parent / FINISHED).exists()]
+        if not interrupted:
             return ""
-        latest = max(others, key=lambda path: path.stat().st_mtime).parent / MANIFEST
+        latest = max(interrupted, key=lambda state: state.stat().st_mtime).parent / MANIFEST
         try:
             before = dict(json.loads(latest.read_text()))
         except (OSError, ValueError, TypeError):  # damaged: then it cannot be said
@@ -179,19 +131,6 @@ def _differing(one: Mapping[str, str], other: Mapping[str, str]) -> str:
     """The keys in which two manifests differ, some of them; empty where they agree."""
     keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-
-
-def _release(handle: int) -> None:
-    fcntl.flock(handle, fcntl.LOCK_UN)  # closing alone would leave it to loader workers that live on, forked with it
-    os.close(handle)
-
-
-def remove_recorded(lock_file: Path = Path("dvc.lock")) -> None:
-    """Remove the working folders of finished runs whose outputs dvc.lock records: they have done their duty."""
-    recorded = lock_file.read_text(errors="replace") if lock_file.exists() else ""
-    for note in runs_folder().glob(f"*/{FINISHED}"):
-        if note.read_text().strip() in recorded:
-            shutil.rmtree(note.parent, ignore_errors=True)
 
 
 def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -211,7 +150,12 @@ def _digest_of(path: Path) -> str:
 
 
 def _code() -> dict[str, str]:
-    """Digests of the project's modules that this process has imported, the stage that it runs as `__main__` included."""
+    """Digests of the project's modules that this process has imported, the stage that it runs as `__main__` included.
+
+    Without dstc.config, as in dvc.yaml: all that it gives to a stage is among the parameters (tests/config/test_schema.py),
+    and an edited check or message must not throw a half-done training away.
+    """
     specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
     own = {spec.name: spec.origin for spec in specs if spec and spec.name.split(".")[0] in ("dstc", "stages")}
-    return {name: _digest_of(Path(origin)) for name, origin in sorted(own.items()) if origin}
+    decides = {name: origin for name, origin in own.items() if origin and not f"{name}.".startswith("dstc.config.")}
+    return {name: _digest_of(Path(origin)) for name, origin in sorted(decides.items())}

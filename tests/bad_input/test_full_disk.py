@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dstc.core import places
-from dstc.training.context import Setting
+from dstc.training.context import TrainingContext
 from dstc.training.curves import Curve
 from tests.bad_input.conftest import SCRIPTS, TRAININGS, contents, name_of, run_stage
 from tests.core.test_files import file_size_limit
@@ -21,8 +21,8 @@ from tests.core.test_files import file_size_limit
 ROOM = 100  # bytes for a file
 OTHERS = [script for script in SCRIPTS if script not in TRAININGS]
 MESSAGES = {
-    "prepare_data": "data/index: cannot be written (File too large); nothing was changed",
-    "make_split": "data/split: cannot be written (File too large); nothing was changed",
+    "prepare_data": "data/index/source.json: File too large; what was there before is as it was",
+    "make_split": "data/split",
     "evaluate": "metrics/pictures/",
     "report": "metrics/report.html: File too large; what was there before is as it was",
 }
@@ -94,7 +94,7 @@ def test_metrics_that_may_not_be_written_are_named(
     assert contents(unprivileged / "metrics") == kept
 
 
-WRITERS: dict[str, tuple[Any, str]] = {"losses.csv": (Curve, "save"), "network.pt": (Setting, "save")}
+WRITERS: dict[str, tuple[Any, str]] = {"losses.csv": (Curve, "save"), "network.pt": (TrainingContext, "save")}
 
 
 @pytest.mark.parametrize("file", WRITERS)

@@ -20,7 +20,7 @@ from dstc.config.params import read_params
 from dstc.core import places
 from dstc.core.index import SPLIT_FILES, load_index, read_split
 from dstc.data.loaders import Crops, Stream
-from dstc.training.context import Setting
+from dstc.training.context import TrainingContext
 from dstc.training.cross_entropy import cross_entropy
 from tests.bad_input.conftest import SCRIPTS, TRAIN_IMAGES, TRAININGS, contents, name_of, set_params
 from tests.pipeline.project import ROOT
@@ -44,9 +44,9 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_names_iteration_and_te
     assert "Lower the learning rate or check the images of this batch: " in message
     (file,) = Path(".work/failures").iterdir()
     assert f"The batch and the weights before this step are in {file}" in message
-    evidence = torch.load(file, weights_only=True)
-    assert message.startswith(f"error: {evidence['fault']}. Lower")
-    assert all(name in message for names in evidence["images"].values() for name in names)
+    snapshot = torch.load(file, weights_only=True)
+    assert message.startswith(f"error: {snapshot['fault']}. Lower")
+    assert all(name in message for names in snapshot["images"].values() for name in names)
 
 
 @pytest.mark.usefixtures("project")
@@ -67,18 +67,18 @@ def test_the_saved_batch_and_weights_reproduce_the_loss_that_was_not_finite(
     shown = capsys.readouterr().err
     (file,) = Path(".work/failures").iterdir()
     assert file.name == "warm_up_target_iteration_000004.pt"
-    evidence = torch.load(file, weights_only=True)
-    assert evidence["iteration"] == 3
+    snapshot = torch.load(file, weights_only=True)
+    assert snapshot["iteration"] == 3
     fault = "error: iteration 4: the loss warm_up_target/target_cross_entropy is nan (learning rate"
-    assert f"{fault} {evidence['learning_rate']:.3g})" in shown
-    assert all(value.isfinite().all() for value in evidence["networks"]["warm_up_target"].values())
+    assert f"{fault} {snapshot['learning_rate']:.3g})" in shown
+    assert all(value.isfinite().all() for value in snapshot["networks"]["warm_up_target"].values())
     labeled, _ = read_split(places.SPLIT)
-    assert set(evidence["images"]["target"]) <= set(labeled)
+    assert set(snapshot["images"]["target"]) <= set(labeled)
 
-    setting = Setting.of(read_params(), load_index(places.INDEX_TARGET_TRAIN).classes)
-    network = setting.new_network().train()
-    network.load_state_dict(evidence["networks"]["warm_up_target"])
-    part = setting.on_device(evidence["batch"]["target"])
+    context = TrainingContext.of(read_params(), load_index(places.INDEX_TARGET_TRAIN).classes)
+    network = context.networks.new().train()
+    network.load_state_dict(snapshot["networks"]["warm_up_target"])
+    part = context.on_device(snapshot["batch"]["target"])
     assert not cross_entropy(network(part.image), part.label).isfinite()
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dstc.config.params import check_params, read_params
+from dstc.config.params import REMOVED, RENAMED, Params, check_params, read_params
 from dstc.core.errors import UserError
 from tests.preparation.trees import PROJECT, raw_params
 
@@ -39,7 +39,6 @@ def refusal(**sections: dict[str, Any]) -> str:
         ({"data": {"source.layout": "gta"}}, "not 'gta'; did you mean 'gta5'?"),
         ({"data": {"source.resize": [3]}}, "data.source.resize"),
         ({"evaluate": {"protocols": []}}, "evaluate.protocols"),
-        ({"optim": {"accumulation": 0}}, "optim.accumulation: must be greater than or equal to 1, not 0"),
         (
             {"runtime": {"processes": 0}},
             "params.yaml: runtime.processes: must be auto or a number from 1 to 4096, not 0",
@@ -133,6 +132,41 @@ def test_the_cache_is_placed_by_an_absolute_path(place: str) -> None:
     for known in ("auto", "none", "/big/disk"):
         check_params(raw_params(runtime={"cache": known}), "params.yaml")
     assert "runtime: cache must be 'auto', 'none' or an absolute path" in refusal(runtime={"cache": place})
+
+
+def at(tree: Any, dotted: str) -> tuple[Any, str]:
+    """The section that a dotted key is in, and the key's last part."""
+    *parts, last = dotted.split(".")
+    for part in parts:
+        tree = tree[part] if isinstance(tree, dict) else tree.model_fields[part].annotation
+    return tree, last
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_a_parameter_under_its_old_name_is_refused_with_the_new_one_and_nothing_else(old: str) -> None:
+    raw = raw_params()
+    section, new = at(raw, RENAMED[old])
+    section[at(raw, old)[1]] = section.pop(new)
+    message = f"params.yaml: {old}: was renamed to {RENAMED[old]}; write that instead"
+    with pytest.raises(UserError) as refused:
+        check_params(raw, "params.yaml")
+    assert str(refused.value) == message
+    section[new] = 0  # given twice, as by an old preset; and wrong at that
+    with pytest.raises(UserError) as refused:
+        check_params(raw | {"seed": -1}, "params.yaml")
+    assert message in str(refused.value).splitlines()
+    assert "seed: must be" in str(refused.value)
+
+
+@pytest.mark.parametrize("old", REMOVED)
+def test_a_parameter_that_was_removed_is_refused_with_the_reason(old: str) -> None:
+    section, _, key = old.rpartition(".")
+    assert refusal(**{section: {key: 1}}) == f"params.yaml: {old}: was removed ({REMOVED[old]}); delete the line"
+
+
+def test_no_parameter_has_an_old_name() -> None:
+    assert [old for old in RENAMED if at(Params, old)[1] in at(Params, old)[0].model_fields] == []
+    assert [old for old, new in RENAMED.items() if at(Params, new)[1] not in at(Params, new)[0].model_fields] == []
 
 
 def test_a_missing_key_is_named() -> None:

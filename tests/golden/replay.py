@@ -8,14 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dstc.method.batches import CoTrainingBatch, LabeledBatch
+from dstc.co_training.step import CLASS_MIX, PASTE, Method, Seen, co_training_step
+from dstc.core.batches import LabeledBatch
+from dstc.method.batches import CoTrainingBatch
 from dstc.method.class_mix import paste_mask
-from dstc.method.co_training import CLASS_MIX, PASTE, CoTraining, Step
 from dstc.method.domain_specific_initialization import Branches
 from dstc.method.target_preferred_alignment import class_prototypes, class_sums
 from dstc.models.deeplab_v2 import DeepLabV2, build_network
+from dstc.training.learner import Learner
 from dstc.training.optimizer import build_optimizer, poly_learning_rate, set_learning_rate
-from dstc.training.step import Learner, training_step
 from tests.golden.duplicating_sgd import DuplicatingSGD
 from tests.golden.recorded import NUM_CLASSES, arrays, chosen_classes, load, own_label, own_name, recorded_label
 
@@ -62,7 +63,7 @@ def recorded_batch() -> CoTrainingBatch:
     return CoTrainingBatch(
         source=LabeledBatch(images["s"], own_label(inputs["gt_s"])),
         labeled_target=LabeledBatch(images["t"], own_label(inputs["gt_t"])),
-        unlabeled_target=images["u"],
+        unlabeled_target=LabeledBatch(images["u"], torch.zeros_like(own_label(inputs["gt_u"]))),
     )
 
 
@@ -72,11 +73,11 @@ class Replay:
     def __init__(self, variant: str) -> None:
         self.recorded = arrays(f"step_{variant}")
         align_void, train_mode_teacher, sequential, duplicated, teachers_first = map(bool, self.recorded["flags"])
-        self.sequential = sequential
-        self.method = CoTraining(
+        self.method = Method(
             alignment_counts_void=align_void,
             teacher_batch_norm="batch" if train_mode_teacher else "running",
             teachers_run="first" if teachers_first else "in_turn",
+            update="sequential" if sequential else "simultaneous",
         )
         self.batch = recorded_batch()
         self.branches = Branches(tiny_network("net1"), tiny_network("net2"))
@@ -99,17 +100,12 @@ class Replay:
             set_learning_rate(learner.optimizer, rate)
         listed = {PASTE: "paste", CLASS_MIX["source_biased"]: "cm1", CLASS_MIX["target_biased"]: "cm2"}
         chosen = {what: chosen_classes(self.recorded[f"{prefix}{name}.classes"]) for what, name in listed.items()}
-        step = Step(self.branches, self.batch, self.method, choose=lambda what, _: chosen[what])
-        values = training_step(
-            [
-                (self.learners["net1"], step.source_biased_losses),
-                (self.learners["net2"], step.target_biased_losses),
-            ],
-            sequential=self.sequential,
-        )
+        learners, choose = self.learners.values(), lambda what, _: chosen[what]
+        seen = co_training_step(*learners, self.batch, self.method, teachers=self.branches, choose=choose)
+        values = {name: value for learner in learners for name, value in learner.losses.items()}
         record = {"lr": np.array(self.learners["net1"].optimizer.param_groups[0]["lr"])}
         record |= {f"loss.{name}": values[own].numpy() for name, own in LOSSES.items()}
-        record |= self._alignment() | self._mixes(step, chosen)
+        record |= self._alignment() | self._mixes(seen, chosen)
         for net, name in NETS.items():
             record[f"{net}.grad_norm"] = self.gradient_norms[net]
             record |= {f"{net}.{key}": value for key, value in self._state(getattr(self.branches, name)).items()}
@@ -128,7 +124,7 @@ class Replay:
             visits = zip(forward["param_names"], forward["optim_multiplicity"], strict=True)
             optimizer = DuplicatingSGD(optimizer, {own[own_name(name)]: int(count) for name, count in visits})
         optimizer.register_step_pre_hook(lambda *_: self._keep_gradient_norms(net))
-        return Learner(NETS[net], network, optimizer, {"alignment": 0.1})
+        return Learner(NETS[net], network, optimizer)
 
     def _keep_gradient_norms(self, net: str) -> None:
         """Norms just before the optimizer steps, NaN where a parameter is frozen."""
@@ -140,8 +136,8 @@ class Replay:
 
     def _keep_logits_of(self, branch: str):  # type: ignore[no-untyped-def]
         def hook(_: nn.Module, inputs: tuple[Tensor], logits: Tensor) -> None:
-            for what, images in (("source", self.batch.source.image), ("unlabeled", self.batch.unlabeled_target)):
-                if inputs[0] is images:
+            for what, batch in (("source", self.batch.source), ("unlabeled", self.batch.unlabeled_target)):
+                if inputs[0] is batch.image:
                     self.passes[branch, what, torch.is_grad_enabled()] = logits.detach()
 
         return hook
@@ -161,10 +157,10 @@ class Replay:
             record["align.classes"] = np.where(classes.numpy() == NUM_CLASSES, -1, classes.numpy())
         return record
 
-    def _mixes(self, step: Step, chosen: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    def _mixes(self, seen: Seen, chosen: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
         record = {}
         for name, (teacher, student) in MIXES.items():
-            labels, mixed = step.seen[f"pseudo_label_by_{teacher}"], step.seen[f"mixed_for_{student}"]
+            labels, mixed = seen[f"pseudo_label_by_{teacher}"], seen[f"mixed_for_{student}"]
             assert isinstance(labels, Tensor)
             assert isinstance(mixed, LabeledBatch)
             logits = self.passes[teacher, "unlabeled", False].double()
@@ -178,7 +174,7 @@ class Replay:
                 f"{name}.teacher_logits_abs": logits.abs().sum().numpy(),
                 f"{name}.min_margin": (first - second).min().numpy(),
             }
-        combined = step.seen["combination_2"]
+        combined = seen["combination_2"]
         assert isinstance(combined, LabeledBatch)
         record["paste.mask"] = paste_mask(self.batch.source.label, chosen[PASTE]).numpy()
         record["paste.image_mix"] = combined.image.numpy()

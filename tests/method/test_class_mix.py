@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from dstc.core.batches import LabeledBatch
 from dstc.core.taxonomy import IGNORE
-from dstc.method.batches import LabeledBatch
 from dstc.method.class_mix import class_mix, classes_present, paste, paste_mask, sample_half_of_classes
 from tests.method import slow
 

@@ -1,6 +1,6 @@
 import torch
 
-from dstc.method.batches import LabeledBatch
+from dstc.core.batches import LabeledBatch
 from dstc.method.cross_domain_combination import combine_whole_images, combine_within_images
 from tests.method import slow
 

@@ -2,16 +2,15 @@ import pytest
 import torch
 from torch import nn
 
-from dstc.method.batches import LabeledBatch
+from dstc.core.taxonomy import IGNORE
 from dstc.method.cross_supervision import (
-    confident_pixels,
     confident_share,
-    cross_supervision,
     pseudo_label,
     teacher_mode,
 )
-from dstc.training.cross_entropy import cross_entropy
 from tests.method import slow
+
+NO_PADDING = torch.zeros(2, 6, 7, dtype=torch.uint8)
 
 
 def normalizing_network() -> nn.Sequential:
@@ -21,11 +20,22 @@ def normalizing_network() -> nn.Sequential:
 
 def test_pseudo_labels_are_the_likeliest_class_of_each_pixel() -> None:
     logits = slow.random_tensor(0, 2, 5, 3, 4)
-    assert torch.equal(pseudo_label(logits), slow.pseudo_label(logits))
+    assert torch.equal(pseudo_label(logits, NO_PADDING[:, :3, :4]), slow.pseudo_label(logits))
+
+
+def test_padding_is_never_labeled_nor_counted_as_confident() -> None:
+    logits, padding = 9 * slow.random_tensor(0, 2, 5, 6, 7), NO_PADDING.clone()
+    padding[:, :, 4:] = IGNORE
+    label = pseudo_label(logits, padding)
+    assert (label[:, :, 4:] == IGNORE).all()
+    assert torch.equal(label[:, :, :4], slow.pseudo_label(logits[..., :4]))
+    whole = confident_share(logits[..., :4], slow.pseudo_label(logits[..., :4]), 0.9)
+    assert confident_share(logits, label, 0.9) == whole
+    assert confident_share(logits, torch.full_like(label, IGNORE), 0.9) == 0
 
 
 def test_pseudo_labels_carry_no_gradient() -> None:
-    labels = pseudo_label(slow.random_tensor(0, 1, 5, 2, 2).requires_grad_())
+    labels = pseudo_label(slow.random_tensor(0, 1, 5, 2, 2).requires_grad_(), NO_PADDING[:1, :2, :2])
     assert labels.dtype == torch.uint8
     assert not labels.requires_grad
 
@@ -38,7 +48,7 @@ def test_the_confident_share_counts_the_pixels_whose_likeliest_class_is_likelier
     sure = [
         max(logits[n, :, y, x].softmax(0).tolist()) > threshold for n in range(2) for y in range(6) for x in range(7)
     ]
-    share = confident_share(confident_pixels(logits.requires_grad_(), threshold), torch.empty(2, 6, 7))
+    share = confident_share(logits.requires_grad_(), NO_PADDING, threshold)
     assert share.item() == pytest.approx(sum(sure) / len(sure))
     assert not share.requires_grad
 
@@ -67,15 +77,3 @@ def test_labeling_records_no_gradient_and_gives_the_mode_back_even_after_an_erro
         raise KeyError
     assert network.training == training
     assert torch.is_grad_enabled()
-
-
-def test_cross_supervision_is_the_students_cross_entropy_against_the_others_labels() -> None:
-    student = nn.Conv2d(3, 5, 1)
-    unlabeled = LabeledBatch(slow.random_tensor(0, 2, 3, 4, 4), slow.random_label(0, 2, 4, 4, void=0))
-    (loss,) = cross_supervision(student, unlabeled)
-    assert torch.equal(loss, cross_entropy(student(unlabeled.image), unlabeled.label))
-    (weighted,) = cross_supervision(student, unlabeled, torch.tensor(0.25))
-    assert torch.equal(weighted, 0.25 * loss)
-    loss.backward()
-    assert student.weight.grad is not None
-    assert student.weight.grad.any()

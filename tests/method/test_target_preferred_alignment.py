@@ -3,14 +3,14 @@ import torch
 from torch import Tensor
 
 from dstc.core.taxonomy import IGNORE
-from dstc.method.target_preferred_alignment import DividedAlignment, class_prototypes, class_sums
+from dstc.method.target_preferred_alignment import class_prototypes, class_sums, target_preferred_alignment
 from tests.method import slow
 
 
 def alignment(student: Tensor, teacher: Tensor, label: Tensor, *, counts_void: bool = False) -> Tensor:
-    """Of an undivided batch, from both branches' logits."""
+    """From both branches' logits."""
     sums, pixels = class_sums(teacher, label, counts_void=counts_void)
-    return DividedAlignment(sums, pixels, counts_void=counts_void)(student, label)
+    return target_preferred_alignment(class_sums(student, label, counts_void=counts_void)[0], sums, pixels)
 
 
 @pytest.mark.parametrize("counts_void", [False, True])

@@ -1,6 +1,7 @@
 """The command as a user types it, on small networks whose weights are random."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ NAMES, COLORS = (
 
 
 def write_network(path: Path, seed: int = 0, backbone: str = "narrow_resnet", **changes: object) -> Path:
-    """A checkpoint of five classes, as `Setting.save` would write it."""
+    """A checkpoint of five classes, as `TrainingContext.save` would write it."""
     network = small_network(seed, backbone=backbone)
     with torch.no_grad():  # random classifiers would see the same class everywhere
         for conv in network.classifier:
@@ -92,6 +93,19 @@ def test_every_kind_of_result_is_written_at_the_images_own_size_and_they_agree(h
     overlay = read(here / "predictions/overlays/one.jpg").astype(float)
     halfway = read(here / "photos/one.png") / 2 + read(here / "predictions/colors/one.png") / 2
     assert abs(overlay - halfway).mean() < 10  # JPEG
+
+
+def test_no_folder_is_listed_for_each_image(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the time for many images would be quadratic in their number."""
+    listed: list[str] = []
+    for name in ("listdir", "scandir"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda path=".", real=real: listed.append(os.fspath(path)) or real(path))
+    for number in range(3):
+        write_photo(here / f"photos/more{number}.png", 96, 64)
+    main(["a.pt", "photos", "--device", "cpu", "--out", "out"])
+    assert sorted(listed) == ["photos", "photos/deep"]
+    assert len(files(here / "out/overlays")) == 5
 
 
 def test_about_json_says_what_the_values_mean_and_how_they_came_to_be(here: Path) -> None:

@@ -19,7 +19,7 @@ from dstc.core.errors import UserError
 from dstc.core.index import DomainIndex, Entry, digest, load_index, save_index
 from dstc.core.taxonomy import CITYSCAPES_19, IGNORE, SYNTHIA_16, train_ids
 from dstc.evaluation.rows import AVERAGE, ROWS
-from dstc.training.context import Setting
+from dstc.training.context import TrainingContext
 from stages.evaluate import CHECKPOINTS, evaluate_networks, main
 
 ROOT = Path(__file__).parents[2]
@@ -63,9 +63,9 @@ def finished_trainings(tmp_path_factory):
     (project / "data/split/labeled.txt").write_text("a.png\nb.png\nc.png\n")
     (project / "data/split/unlabeled.txt").write_text("d.png\n")
     for seed, path in enumerate(CHECKPOINTS.values()):
-        setting = Setting.of(read_params(project / "params.yaml"), index.classes)
-        setting = dataclasses.replace(setting, seed=seed)
-        setting.save(project / path, setting.new_network(), trained="test")
+        context = TrainingContext.of(read_params(project / "params.yaml"), index.classes)
+        context = dataclasses.replace(context, networks=dataclasses.replace(context.networks, seed=seed))
+        context.save(project / path, context.networks.new(), trained="test")
         for curve in ("losses", "validation"):
             (project / path.parent / f"{curve}.csv").write_text(f"iteration,{path.parent.name}\n1,0.5\n")
     return project

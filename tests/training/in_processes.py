@@ -20,25 +20,19 @@ import torch
 from dstc.core import processes
 from dstc.core.errors import UserError
 from dstc.data.loaders import Crops, Stream, ValidationImages
-from dstc.models.normalization import NORMALIZATIONS
+from dstc.training.context import TrainingContext
 from dstc.training.validation import count_pixels
 from dstc.training.working_folder import WorkingFolder
+from tests.co_training.test_trainer import CLASSES, params
 from tests.data.small_domain import small_domain
 from tests.models.small import small_network
 from tests.training.trained import trained
 
 
 def counts(folder: Path) -> torch.Tensor:
-    """The confusion matrix of a network over seven images, in batches of up to two."""
-    device, images = torch.device("cpu"), ValidationImages(small_domain(folder, 7), [folder])
-    matrices = count_pixels(
-        {"small": small_network()},
-        images,
-        normalization=NORMALIZATIONS["imagenet_rgb"],
-        device=device,
-        batch=2,
-        workers=0,
-    )
+    """The confusion matrix of a network over seven images."""
+    images, context = ValidationImages(small_domain(folder, 7), [folder]), TrainingContext.of(params(), CLASSES)
+    matrices = count_pixels({"small": small_network()}, images, context)
     return matrices["small"].counts
 
 
@@ -62,7 +56,8 @@ def fault(images: Path) -> str:
 
 def foreign() -> str:
     """The error of a run whose second process has another seed."""
-    with pytest.raises(UserError) as error, WorkingFolder("test", params={"seed": processes.rank()}, inputs=[]).held():
+    working = WorkingFolder("test", params={"seed": processes.rank()}, inputs=[], outputs=Path("out"))
+    with pytest.raises(UserError) as error, working.held():
         pass
     return str(error.value)
 

@@ -1,12 +1,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from dstc.core.taxonomy import IGNORE
-from dstc.method.batches import LabeledBatch
-from dstc.method.division import Division
 from dstc.training.class_weights import inverse_log_weights
-from dstc.training.cross_entropy import cross_entropy, cross_entropy_in_parts
+from dstc.training.cross_entropy import cross_entropy
 from tests.method import slow
 
 
@@ -48,14 +47,28 @@ def test_class_weights_give_the_weighted_mean_that_torch_gives() -> None:
     assert cross_entropy(logits, label, class_weights=weights).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_the_weighted_losses_of_the_parts_of_a_batch_add_up_to_the_whole() -> None:
-    batch = LabeledBatch(slow.random_tensor(0, 4, 3, 5, 5), slow.random_label(0, 4, 5, 5))
-    batch.label[0] = IGNORE
-    student, weights = torch.nn.Conv2d(3, 5, 1), torch.tensor([1.5, 50.0, 2.0, 7.0, 3.0])
-    (whole,) = cross_entropy_in_parts(student, batch, class_weights=weights)
-    parts = list(cross_entropy_in_parts(student, batch, Division(parts=2), weights))
-    assert len(parts) == 2
-    assert sum(part.item() for part in parts) == pytest.approx(whole.item(), rel=1e-5)
+@pytest.mark.parametrize("weights", [None, torch.tensor([1.5, 50.0, 2.0, 7.0, 3.0])])
+def test_shares_of_a_batch_each_have_the_whole_batchs_loss_and_their_part_of_its_gradient(
+    weights: Tensor | None,
+) -> None:
+    logits, label = slow.random_tensor(0, 4, 5, 3, 3).requires_grad_(), slow.random_label(0, 4, 3, 3)
+    label[0] = IGNORE
+    whole = cross_entropy(logits, label, weights)
+    whole.backward()
+    shares = [
+        (part.detach().requires_grad_(), share) for part, share in zip(logits.split(2), label.split(2), strict=True)
+    ]
+    noted: list[Tensor] = []
+    for part, share in shares:  # a share's own numbers first: what it asks to be added up
+        cross_entropy(part, share, weights, total=lambda own: (noted.append(own.detach()), own)[1])
+    others = [noted[2:], noted[:2]]
+    for (part, share), other in zip(shares, others, strict=True):
+        numbers = iter(other)
+        loss = cross_entropy(part, share, weights, total=lambda own, numbers=numbers: own + next(numbers))
+        loss.backward()
+        assert loss.item() == pytest.approx(whole.item(), rel=1e-5)
+    assert logits.grad is not None
+    torch.testing.assert_close(torch.cat([part.grad for part, _ in shares]), logits.grad)
 
 
 def test_a_void_batch_costs_zero_with_class_weights_too() -> None:

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from dstc.core import processes
+from dstc.core.run_folders import STATE, remove_recorded, runs_folder
+from dstc.training.learner import Learner
 from dstc.training.loop import CheckpointPolicy, train
 from dstc.training.optimizer import build_optimizer, set_learning_rate
 from dstc.training.runs import list_runs, main
 from dstc.training.state import TrainingState
-from dstc.training.step import Learner, training_step
-from dstc.training.working_folder import STATE, WorkingFolder, remove_recorded
+from dstc.training.working_folder import WorkingFolder
 
 ITERATIONS = 12
 
@@ -47,7 +48,10 @@ def run(state: TrainingState, folder: WorkingFolder | None, *, stop_after: int |
         if iteration + 1 == stop_after:
             os.kill(os.getpid(), signal.SIGTERM)
         set_learning_rate(learner.optimizer, rate)
-        return training_step([(learner, lambda: iter([{"loss": learner.network(batch).square().mean()}]))])
+        learner.zero_grad()
+        learner.back_propagate({"loss": learner.network(batch).square().mean()})
+        learner.step()
+        return learner.losses
 
     train(
         numbers,
@@ -67,7 +71,11 @@ def run(state: TrainingState, folder: WorkingFolder | None, *, stop_after: int |
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkingFolder:
     monkeypatch.chdir(tmp_path)
-    return WorkingFolder("test", params={"lr": 0.1}, inputs=[])
+    return working_folder(lr=0.1)
+
+
+def working_folder(stage: str = "test", *inputs: Path, **params: float) -> WorkingFolder:
+    return WorkingFolder(stage, params=params, inputs=inputs, outputs=Path("out"))
 
 
 def equal(a: Any, b: Any) -> bool:
@@ -134,7 +142,7 @@ def test_other_parameters_inputs_or_code_get_a_folder_of_their_own(
 ) -> None:
     with folder.held():
         run(new_state(), folder)
-    other = WorkingFolder("test", params={"lr": 0.2}, inputs=[])
+    other = working_folder(lr=0.2)
     assert other.path != folder.path
     with other.held():
         assert other.load() is None
@@ -142,18 +150,18 @@ def test_other_parameters_inputs_or_code_get_a_folder_of_their_own(
 
     data = tmp_path / "input.txt"
     data.write_text("a")
-    first = WorkingFolder("test", params={"lr": 0.1}, inputs=[data])
+    first = working_folder("test", data, lr=0.1)
     data.write_text("b")
-    assert WorkingFolder("test", params={"lr": 0.1}, inputs=[data]).path != first.path
+    assert working_folder("test", data, lr=0.1).path != first.path
     assert any(key.startswith("code dstc.training.loop") for key in folder.manifest)
 
 
 def test_the_version_of_timm_counts_where_a_network_of_it_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     timm = pytest.importorskip("timm", reason="timm is not installed: pip install timm")
     monkeypatch.delitem(sys.modules, "timm")
-    without = WorkingFolder("test", params={}, inputs=[]).manifest
+    without = working_folder().manifest
     monkeypatch.setitem(sys.modules, "timm", timm)
-    assert WorkingFolder("test", params={}, inputs=[]).manifest == {**without, "version of timm": timm.__version__}
+    assert working_folder().manifest == {**without, "version of timm": timm.__version__}
 
 
 def test_a_state_that_cannot_be_read_starts_anew_and_says_so(
@@ -170,14 +178,16 @@ def test_a_state_that_cannot_be_read_starts_anew_and_says_so(
 def test_a_run_that_ends_before_anything_is_saved_leaves_no_folder(folder: WorkingFolder) -> None:
     with folder.held():
         assert folder.path.exists()
-    assert not folder.path.exists()
+    assert not list(runs_folder().iterdir())
+    assert not list(folder.outputs.iterdir())
 
 
 def test_a_second_process_waits_and_says_for_whom(folder: WorkingFolder, tmp_path: Path) -> None:
     code = (
         "from dstc.training.working_folder import WorkingFolder\n"
-        "folder = WorkingFolder('test', params={'lr': 0.1}, inputs=[])\n"
-        f"folder.path = __import__('pathlib').Path({str(folder.path.absolute())!r})\n"
+        "from pathlib import Path\n"
+        "folder = WorkingFolder('test', params={'lr': 0.1}, inputs=[], outputs=Path('copy/out'))\n"
+        f"folder.path = Path({str(folder.path.absolute())!r})\n"
         "with folder.held(): print('in')\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -212,13 +222,12 @@ def test_old_working_folders_are_listed_and_cleaned_by_one_command_but_not_one_a
 ) -> None:
     main([])
     assert capsys.readouterr().out == "nothing to list in .work/runs\n"
-    others = [WorkingFolder("other", params={"lr": rate}, inputs=[]) for rate in (1, 2)]
+    others = [working_folder("other", lr=rate) for rate in (1, 2)]
     for other in others:
         with other.held():
             run(new_state(), other)
     os.utime(others[0].path / "state.pt", (0, 0))
-    for name in ("manifest.json", "lock"):
-        os.utime(others[0].path / name, (0, 0))
+    os.utime(others[0].path / "manifest.json", (0, 0))
     (tmp_path / ".work/failures").mkdir()
     (tmp_path / ".work/failures/test_iteration_000003.pt").write_bytes(b"evidence")
     with folder.held():
@@ -245,7 +254,6 @@ def test_a_training_of_other_parameters_waits_while_one_is_about_to_write_to_the
         "with WorkingFolder('test', params={'lr': 0.2}, inputs=[], outputs=Path('out')).held(): print('in')\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    folder.outputs = tmp_path / "out"
     with folder.held():
         second = subprocess.Popen(
             [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
@@ -257,8 +265,9 @@ def test_a_training_of_other_parameters_waits_while_one_is_about_to_write_to_the
     assert second.wait(timeout=30) == 0
 
 
-def test_the_script_of_the_stage_is_part_of_the_code(tmp_path: Path) -> None:
-    """It runs as `__main__`, under which name nobody would look for it."""
+def test_the_script_of_the_stage_is_part_of_the_code_but_the_schema_of_params_yaml_is_not(tmp_path: Path) -> None:
+    """The script runs as `__main__`, under which name nobody would look for it. An edited check of a parameter must not
+    throw a half-done training away (tests/config/test_schema.py)."""
     code = (
         "import argparse, runpy\n"
         "from dstc.training import working_folder\n"
@@ -272,6 +281,7 @@ def test_the_script_of_the_stage_is_part_of_the_code(tmp_path: Path) -> None:
     ).stdout.split()
     assert "stages.warm_up" in names
     assert "dstc.training.loop" in names
+    assert [name for name in names if name.startswith("dstc.config")] == []
 
 
 def test_a_process_whose_dvc_died_before_it_came_to_look_stops_at_once(

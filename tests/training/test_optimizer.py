@@ -2,8 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from dstc.training.optimizer import build_optimizer, poly_learning_rate, set_learning_rate
+from dstc.config.params import check_params
+from dstc.training.optimizer import build_optimizer, poly_learning_rate, poly_schedule, set_learning_rate
 from tests.models.small import small_network
+from tests.preparation.trees import raw_params
 
 
 def optimizer_of(network: nn.Module, **changes: float) -> torch.optim.SGD:
@@ -78,3 +80,16 @@ def test_a_ramp_rises_linearly_and_meets_the_schedule_where_it_ends() -> None:
     assert [a / b for a, b in zip(ramped, plain, strict=True)] == pytest.approx(
         [*(i / 10 for i in range(1, 11)), *[1.0] * 10]
     )
+
+
+def test_a_schedule_of_null_ends_where_the_training_ends_however_short_it_is() -> None:
+    params = check_params(raw_params(), "params.yaml")
+    for iterations in (10, 400):
+        null, typed = (
+            poly_schedule(
+                params.co_train.model_copy(update={"iterations": iterations, "schedule_iterations": end}), 0.9
+            )
+            for end in (None, iterations)
+        )
+        assert [null(i) for i in range(iterations + 1)] == [typed(i) for i in range(iterations + 1)]
+        assert null(iterations) == 0

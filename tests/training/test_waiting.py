@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dstc.co_trainer import CoTrainer
+from dstc.co_training.trainer import CoTrainer
 from dstc.data.loaders import Crops, ValidationImages
 from dstc.method.class_mix import classes_present
 from dstc.method.domain_specific_initialization import Branches
-from dstc.training.context import Setting
+from dstc.training.context import TrainingContext
+from tests.co_training.test_trainer import CLASSES, params
 from tests.data.small_domain import small_domain
-from tests.training.test_co_trainer import CLASSES, params
 
 GPU = torch.device("meta")  # as good as one: what it has done, the host cannot know
 
@@ -60,10 +60,11 @@ def _plain_sgd(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def trainer(folder: Path, **switches: Any) -> CoTrainer:
     chosen = params(**switches)
-    setting = replace(Setting.of(chosen, CLASSES), device=GPU)
+    context = TrainingContext.of(chosen, CLASSES)
+    context = replace(context, networks=replace(context.networks, device=GPU))
     val = ValidationImages(small_domain(folder / "images", 1), [folder / "images"])
     return CoTrainer(
-        Branches(setting.new_network(), setting.new_network()), setting=setting, co_train=chosen.co_train, val=val
+        Branches(context.networks.new(), context.networks.new()), context=context, settings=chosen.co_train, val=val
     )
 
 

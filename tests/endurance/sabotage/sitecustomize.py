@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 POINTS = {
-    "stepping": "dstc.training.step:training_step",
+    "stepping": "dstc.training.learner:Learner.step",
     "saving": "dstc.training.working_folder:WorkingFolder.save",
     "validating": "dstc.training.validation:validate",
     "drawing": "dstc.label_maps.pictures:grid",

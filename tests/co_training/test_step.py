@@ -10,14 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dstc.method.batches import CoTrainingBatch, LabeledBatch
+from dstc.co_training.step import CLASS_MIX, PASTE, Method, co_training_step
+from dstc.core.batches import LabeledBatch
+from dstc.method.batches import CoTrainingBatch
 from dstc.method.class_mix import sample_half_of_classes
-from dstc.method.co_training import CLASS_MIX, PASTE, CoTraining, Step
 from dstc.method.domain_specific_initialization import Branches
+from dstc.training.learner import Learner
 from tests.method import slow
 
 K = 5
-IN_TURN = CoTraining()
+IN_TURN = Method(teachers_run="in_turn")
 
 
 def network(seed: int) -> nn.Sequential:
@@ -30,7 +32,22 @@ def labeled(seed: int, count: int = 2) -> LabeledBatch:
 
 
 def batch(unlabeled: int = 2) -> CoTrainingBatch:
-    return CoTrainingBatch(labeled(1), labeled(2), slow.random_tensor(3, unlabeled, 3, 6, 6) if unlabeled else None)
+    return CoTrainingBatch(labeled(1), labeled(2), without_labels(unlabeled) if unlabeled else None)
+
+
+def without_labels(count: int) -> LabeledBatch:
+    """Images without padding."""
+    return LabeledBatch(slow.random_tensor(3, count, 3, 6, 6), torch.zeros(count, 6, 6, dtype=torch.uint8))
+
+
+def learner(name: str, branch: nn.Module) -> Learner:
+    """One whose steps change nothing, so that what it saw can be looked at afterwards."""
+    return Learner(name, branch, torch.optim.SGD(branch.parameters(), lr=0.0))
+
+
+def images_of(part: LabeledBatch | None) -> Tensor:
+    assert part is not None
+    return part.image
 
 
 def choose(what: str, label: Tensor) -> Tensor:
@@ -42,11 +59,12 @@ def choose(what: str, label: Tensor) -> Tensor:
 class Run:
     """A step's losses by branch, what it showed, and every forward pass in order: (branch, "learns" or "labels")."""
 
-    method: CoTraining = IN_TURN
+    method: Method = IN_TURN
     batch: CoTrainingBatch = field(default_factory=batch)
     choose: Callable[[str, Tensor], Tensor] = choose
     augment: Callable[[str, Tensor], Tensor] | None = None
     class_weights: Tensor | None = None
+    teachers: Branches | None = None
 
     def __post_init__(self) -> None:
         self.branches = Branches(network(0), network(1))
@@ -55,10 +73,19 @@ class Run:
         for name in ("source_biased", "target_biased"):
             getattr(self.branches, name).register_forward_hook(self._note(name))
         more = {"augment": self.augment} if self.augment else {}
-        weights = self.class_weights
-        self.step = Step(self.branches, self.batch, self.method, choose=self.choose, class_weights=weights, **more)
-        self.source_biased = self._add_up(self.step.source_biased_losses())
-        self.target_biased = self._add_up(self.step.target_biased_losses())
+        learners = [learner(name, branch) for name, branch in vars(self.branches).items()]
+        self.shown = co_training_step(
+            *learners,
+            self.batch,
+            self.method,
+            teachers=self.teachers or self.branches,
+            choose=self.choose,
+            class_weights=self.class_weights,
+            **more,
+        )
+        self.source_biased, self.target_biased = (
+            {name.removeprefix(f"{one.name}/"): value.item() for name, value in one.losses.items()} for one in learners
+        )
 
     def _note(self, name: str):  # type: ignore[no-untyped-def]
         def hook(_: nn.Module, __: object, logits: Tensor) -> None:
@@ -67,16 +94,8 @@ class Run:
 
         return hook
 
-    @staticmethod
-    def _add_up(losses):  # type: ignore[no-untyped-def]
-        values: dict[str, float] = {}
-        for terms in losses:
-            torch.stack(list(terms.values())).sum().backward()
-            values |= {name: value.item() for name, value in terms.items()}
-        return values
-
     def seen(self, name: str) -> tuple[Tensor, Tensor]:
-        shown = self.step.seen[name]
+        shown = self.shown[name]
         assert isinstance(shown, LabeledBatch)
         return shown.image, shown.label
 
@@ -90,7 +109,7 @@ def mixed_slowly(images: Tensor, labels: Tensor, what: str) -> tuple[Tensor, Ten
 
 def test_every_loss_of_a_step_matches_a_step_written_with_loops() -> None:
     run, seen = Run(), batch()
-    assert seen.unlabeled_target is not None
+    unlabeled = images_of(seen.unlabeled_target)
     first, second = network(0), network(1)
 
     def labeled_by(teacher: nn.Module, images: Tensor) -> Tensor:
@@ -104,8 +123,8 @@ def test_every_loss_of_a_step_matches_a_step_written_with_loops() -> None:
     alignment = slow.alignment(logits, labeled_by(second, seen.source.image), seen.source.label)
     target = slow.cross_entropy(first(seen.labeled_target.image), seen.labeled_target.label)
     images, labels = mixed_slowly(
-        seen.unlabeled_target,
-        slow.pseudo_label(labeled_by(second, seen.unlabeled_target)),
+        unlabeled,
+        slow.pseudo_label(labeled_by(second, unlabeled)),
         "class_mix_source_biased",
     )
     assert run.source_biased == pytest.approx(
@@ -129,26 +148,18 @@ def test_every_loss_of_a_step_matches_a_step_written_with_loops() -> None:
     combined = slow.cross_entropy(
         second(torch.stack([image for image, _ in pasted])), torch.stack([label for _, label in pasted])
     )
-    images, labels = mixed_slowly(
-        seen.unlabeled_target, slow.pseudo_label(labeled_by(first, seen.unlabeled_target)), "class_mix_target_biased"
-    )
+    images, labels = mixed_slowly(unlabeled, slow.pseudo_label(labeled_by(first, unlabeled)), "class_mix_target_biased")
     assert run.target_biased == pytest.approx(
         {"combined_cross_entropy": combined, "cross_supervision": slow.cross_entropy(second(images), labels)}, rel=1e-4
     )
 
 
-def test_a_branchs_losses_give_the_other_branch_no_gradient() -> None:
-    branches = Branches(network(0), network(1))
-    step = Step(branches, batch(), IN_TURN, choose=choose)
-    for terms in step.source_biased_losses():
-        torch.stack(list(terms.values())).sum().backward()
-    assert all(parameter.grad is None for parameter in branches.target_biased.parameters())
-    assert all(parameter.grad is not None for parameter in branches.source_biased.parameters())
-    branches.source_biased.zero_grad()
-    for terms in step.target_biased_losses():
-        torch.stack(list(terms.values())).sum().backward()
-    assert all(parameter.grad is None for parameter in branches.source_biased.parameters())
-    assert all(parameter.grad is not None for parameter in branches.target_biased.parameters())
+def test_a_branch_gets_the_gradient_of_its_own_losses_alone() -> None:
+    run, alone = Run(), network(1)
+    for image, label in (run.seen("combination_2"), run.seen("mixed_for_target_biased")):
+        nn.functional.cross_entropy(alone(image), label.long(), ignore_index=slow.VOID).backward()
+    for own, expected in zip(run.branches.target_biased.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, expected.grad)
 
 
 def test_in_turn_each_teacher_labels_right_before_its_labels_are_needed() -> None:
@@ -166,17 +177,17 @@ def test_first_runs_all_teachers_before_anything_is_learnt() -> None:
 
 
 def test_first_labels_with_the_statistics_from_the_start_of_the_step() -> None:
-    images = batch().unlabeled_target
+    images = images_of(batch().unlabeled_target)
     with torch.no_grad():
         start = network(0).eval()(images).argmax(1)
     early, late = Run(replace(IN_TURN, teachers_run="first")), Run()
-    assert torch.equal(early.step.seen["pseudo_label_by_source_biased"], start)
-    assert not torch.equal(late.step.seen["pseudo_label_by_source_biased"], start)  # after three student passes
+    assert torch.equal(early.shown["pseudo_label_by_source_biased"], start)
+    assert not torch.equal(late.shown["pseudo_label_by_source_biased"], start)  # after three student passes
 
 
 @pytest.mark.parametrize("teachers_run", ["in_turn", "first"])
 def test_without_alignment_no_teacher_sees_the_source(teachers_run: str) -> None:
-    run = Run(replace(IN_TURN, alignment=False, teachers_run=teachers_run))
+    run = Run(replace(IN_TURN, alignment_weight=0.0, teachers_run=teachers_run))
     assert "alignment" not in run.source_biased
     assert run.passes.count(("target_biased", "labels")) == 1
 
@@ -215,8 +226,8 @@ def test_without_class_mix_the_student_sees_whole_images_with_the_others_labels(
     assert asked == [PASTE]
     for student, teacher in (("source_biased", "target_biased"), ("target_biased", "source_biased")):
         image, label = run.seen(f"mixed_for_{student}")
-        assert image is run.batch.unlabeled_target
-        assert label is run.step.seen[f"pseudo_label_by_{teacher}"]
+        assert image is images_of(run.batch.unlabeled_target)
+        assert label is run.shown[f"pseudo_label_by_{teacher}"]
 
 
 def test_without_class_mix_one_unlabeled_image_is_enough() -> None:
@@ -231,7 +242,7 @@ def test_whole_images_gives_both_branches_data_combination_1() -> None:
     for name, part in (("source", run.batch.source), ("target", run.batch.labeled_target)):
         expected = slow.cross_entropy(other(part.image), part.label)
         assert run.target_biased[f"{name}_cross_entropy"] == pytest.approx(expected, rel=1e-4)
-    assert "combination_2" not in run.step.seen
+    assert "combination_2" not in run.shown
 
 
 @pytest.mark.parametrize(("batch_norm", "counted"), [("running", 2), ("batch", 4)])
@@ -251,7 +262,7 @@ def test_augmentation_changes_what_the_student_sees_and_not_the_labels() -> None
 
 
 def test_what_was_seen_is_kept_for_pictures_and_carries_no_gradient() -> None:
-    seen = Run().step.seen
+    seen = Run().shown
     branches = ("source_biased", "target_biased")
     assert seen.keys() == {
         "combination_2",
@@ -277,23 +288,34 @@ def test_classes_are_chosen_by_name_so_that_no_draw_depends_on_another() -> None
 def test_one_graph_is_alive_at_a_time() -> None:
     """Whenever a network starts a pass, nothing that an earlier pass saved for its gradient is still held."""
     alive: weakref.WeakSet[Saved] = weakref.WeakSet()
-    held_at_start: list[int] = []
+    held_at_start, held_at_most = [], []
 
     class Saved:
         def __init__(self, tensor: Tensor) -> None:
             self.tensor = tensor
             alive.add(self)
+            held_at_most.append(len(alive))
 
     branches = Branches(network(0), network(1))
     for branch in (branches.source_biased, branches.target_biased):
         branch.register_forward_pre_hook(lambda *_: held_at_start.append(len(alive)))
-    step = Step(branches, batch(), IN_TURN, choose=choose)
+    learners = [learner(name, branch) for name, branch in vars(branches).items()]
     with torch.autograd.graph.saved_tensors_hooks(Saved, lambda saved: saved.tensor):
-        for losses in (step.source_biased_losses, step.target_biased_losses):
-            for terms in losses():
-                assert len(alive) > 0
-                torch.stack(list(terms.values())).sum().backward()
+        co_training_step(*learners, batch(), IN_TURN, teachers=branches, choose=choose)
     assert held_at_start == [0] * 8
+    assert max(held_at_most) > 0
+
+
+def test_the_logits_of_a_pass_are_gone_when_the_next_begins() -> None:
+    logits: list[weakref.ref[Tensor]] = []
+    held: list[int] = []
+    branches = Branches(network(0), network(1))
+    for branch in (branches.source_biased, branches.target_biased):
+        branch.register_forward_pre_hook(lambda *_: held.append(sum(one() is not None for one in logits)))
+        branch.register_forward_hook(lambda _, __, out: logits.append(weakref.ref(out)))
+    learners = [learner(name, branch) for name, branch in vars(branches).items()]
+    co_training_step(*learners, batch(), IN_TURN, teachers=branches, choose=choose)
+    assert held == [0] * 8
 
 
 def test_a_source_crop_that_is_void_throughout_costs_zero_and_spoils_nothing() -> None:
@@ -306,31 +328,40 @@ def test_a_source_crop_that_is_void_throughout_costs_zero_and_spoils_nothing() -
 
 
 def test_batches_of_one_work_for_the_labeled_data() -> None:
-    one = CoTrainingBatch(labeled(1, 1), labeled(2, 1), slow.random_tensor(3, 2, 3, 6, 6))
+    one = CoTrainingBatch(labeled(1, 1), labeled(2, 1), without_labels(2))
     run = Run(batch=one)
     assert all(value > 0 for value in [*run.source_biased.values(), *run.target_biased.values()])
 
 
 def test_teachers_of_their_own_label_and_are_aligned_to_and_learn_nothing() -> None:
-    branches, teachers, data = Branches(network(0), network(1)), Branches(network(2), network(3)), batch()
-    step = Step(branches, data, IN_TURN, choose=choose, teachers=teachers)
-    losses = [*step.source_biased_losses(), *step.target_biased_losses()]
-    for terms in losses:
-        torch.stack(list(terms.values())).sum().backward()
-    assert all(parameter.grad is None for name in vars(teachers) for parameter in getattr(teachers, name).parameters())
+    teachers = Branches(network(2), network(3))
+    run = Run(teachers=teachers)
+    assert all(parameter.grad is None for one in vars(teachers).values() for parameter in one.parameters())
     with torch.no_grad():
-        labels = teachers.target_biased.eval()(data.unlabeled_target).argmax(1)
-        preferred = teachers.target_biased(data.source.image)
-        own = network(0)(data.source.image)
-    assert torch.equal(step.seen["pseudo_label_by_target_biased"].long(), labels)
-    expected = slow.alignment(own, preferred, data.source.label)
-    assert losses[0]["alignment"].item() == pytest.approx(expected, rel=1e-5)
+        labels = teachers.target_biased.eval()(images_of(run.batch.unlabeled_target)).argmax(1)
+        preferred = teachers.target_biased(run.batch.source.image)
+        own = network(0)(run.batch.source.image)
+    assert torch.equal(run.shown["pseudo_label_by_target_biased"].long(), labels)
+    expected = slow.alignment(own, preferred, run.batch.source.label)
+    assert run.source_biased["alignment"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_padding_of_unlabeled_images_is_never_learnt_from() -> None:
+    padded = without_labels(2)
+    padded.label[:, 3:] = slow.VOID
+    run = Run(batch=replace(batch(), unlabeled_target=padded))
+    for teacher in ("source_biased", "target_biased"):
+        assert (run.shown[f"pseudo_label_by_{teacher}"][:, 3:] == slow.VOID).all()
+    for student in ("source_biased", "target_biased"):
+        image, label = run.seen(f"mixed_for_{student}")
+        assert (label[:, 3:] == slow.VOID).all()  # nothing is pasted from padding, and no padding is labeled
+        assert torch.equal(image[:, :, 3:], padded.image.roll(1, 0)[:, :, 3:])
 
 
 def test_cross_supervision_weighs_as_the_share_of_pixels_its_teacher_is_sure_of() -> None:
     plain, weighted = Run(), Run(replace(IN_TURN, confidence_threshold=0.3))
     with torch.no_grad():  # B2 labels for B1 before it has learnt anything in this step
-        logits = network(1).eval()(plain.batch.unlabeled_target)
+        logits = network(1).eval()(images_of(plain.batch.unlabeled_target))
     share = (logits.softmax(1).amax(1) > 0.3).float().mean().item()
     assert 0 < share < 1
     losses = [run.source_biased["cross_supervision"] for run in (weighted, plain)]

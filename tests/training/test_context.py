@@ -10,7 +10,7 @@ from dstc.config.params import check_params
 from dstc.data.loaders import Stream
 from dstc.models.checkpoints import read_described
 from dstc.prediction.trained import load_trained, predict_image
-from dstc.training.context import Setting, training_record
+from dstc.training.context import TrainingContext, training_record
 from tests.data.small_domain import small_domain
 from tests.preparation.trees import raw_params
 
@@ -18,12 +18,12 @@ from tests.preparation.trees import raw_params
 def test_a_checkpoint_tells_its_classes_its_images_and_where_it_came_from(tmp_path: Path) -> None:
     params = check_params(raw_params(runtime={"device": "cpu", "threads": 1}), "params.yaml")
     target = small_domain(tmp_path / "images", 2, resize=(24, 16))
-    setting = Setting.of(params, target.classes)
-    network = setting.new_network()
+    context = TrainingContext.of(params, target.classes)
+    network = context.networks.new()
     streams = {"target": Stream(target, (tmp_path / "images",), 2, (16, 16))}
     schedule = params.warm_up.target
     record = training_record("warm_up_target", streams=streams, target=target, schedule=schedule, inputs={"i": "0f"})
-    setting.save(tmp_path / "a.pt", network, **record)
+    context.save(tmp_path / "a.pt", network, **record)
 
     description, _ = read_described(tmp_path / "a.pt")
     assert description["label_ids"] == [7, 8, 11]
@@ -34,9 +34,9 @@ def test_a_checkpoint_tells_its_classes_its_images_and_where_it_came_from(tmp_pa
 
     trained = load_trained(tmp_path / "a.pt", torch.device("cpu"))
     assert (trained.classes.names, trained.input_size) == (target.class_names, (24, 16))
-    assert trained.normalization == setting.normalization
+    assert trained.normalization == context.networks.preprocessing
     image = Image.open(tmp_path / "images/00.png")
     label = predict_image([trained], image, size=image.size, device=torch.device("cpu"))
     with torch.inference_mode():
-        logits = network.eval()(setting.normalization.apply(torch.from_numpy(np.array(image))))
+        logits = network.eval()(context.networks.preprocessing.apply(torch.from_numpy(np.array(image))))
     assert np.array_equal(label, logits[0].argmax(0).numpy())

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dstc.co_trainer import CoTrainer
+from dstc.co_training.trainer import CoTrainer
 from dstc.config.params import Params, check_params, read_yaml
 from dstc.core.errors import UserError
 from dstc.core.taxonomy import Classes
@@ -20,7 +20,7 @@ from dstc.data.loaders import Stream, ValidationImages
 from dstc.method.class_mix import sample_half_of_classes
 from dstc.method.domain_specific_initialization import Branches
 from dstc.supervised import train_supervised
-from dstc.training.context import Setting
+from dstc.training.context import TrainingContext
 from dstc.training.state import TrainingState
 from tests.data.small_domain import small_domain
 
@@ -88,15 +88,15 @@ def params(*, seed: int = 0, **co_train: Any) -> Params:
     return check_params(raw, "params.yaml")
 
 
-def setting(params: Params) -> Setting:
-    return Setting.of(params, CLASSES)
+def context(params: Params) -> TrainingContext:
+    return TrainingContext.of(params, CLASSES)
 
 
 def co_train(folder: Path, *, unlabeled: bool = True, **changes: Any) -> tuple[CoTrainer, TrainingState]:
     chosen, domain = params(**changes), small_domain(folder / "images", 4)
-    branches = Branches(setting(chosen).new_network(), setting(chosen).new_network())
+    branches = Branches(context(chosen).networks.new(), context(chosen).networks.new())
     val = ValidationImages(domain, [folder / "images"])
-    trainer = CoTrainer(branches, setting=setting(chosen), co_train=chosen.co_train, val=val)
+    trainer = CoTrainer(branches, context=context(chosen), settings=chosen.co_train, val=val)
     parts = {"source": domain, "labeled_target": domain}
     if unlabeled:
         parts["unlabeled_target"] = domain.without_labels()
@@ -180,7 +180,7 @@ def test_every_draw_of_classes_has_a_seed_of_its_own_which_the_runs_seed_changes
         drawn.append(generator.initial_seed())
         return sample_half_of_classes(*arguments, generator=generator, **more)
 
-    monkeypatch.setattr("dstc.co_trainer.sample_half_of_classes", noting)
+    monkeypatch.setattr("dstc.co_training.trainer.sample_half_of_classes", noting)
     co_train(tmp_path)
     co_train(tmp_path, seed=1)
     assert len(set(drawn)) == len(drawn) == 2 * 2 * 3  # runs, iterations, draws of a step
@@ -237,7 +237,7 @@ def test_the_best_checkpoint_on_val_is_kept_only_if_asked_for(tmp_path: Path, mo
         return {f"{name}_miou": falling.score for name in ("source_biased", "target_biased")}  # type: ignore[attr-defined]
 
     falling.score = 50.0  # type: ignore[attr-defined]
-    monkeypatch.setattr("dstc.co_trainer.validate", falling)
+    monkeypatch.setattr("dstc.co_training.trainer.validate", falling)
     after_one = weights(co_train(tmp_path, iterations=1)[0])
     best = weights(co_train(tmp_path, choose_checkpoint="best_on_val")[0])
     last = weights(co_train(tmp_path)[0])
@@ -254,10 +254,10 @@ def test_class_weights_follow_what_the_labels_of_a_batch_show(tmp_path: Path) ->
         "labeled_target": Stream(other, [tmp_path], 2, [24, 16]),
         "unlabeled_target": Stream(domain.without_labels(), [tmp_path], 2, [24, 16]),
     }
-    weights = setting(chosen).class_weights(chosen.co_train, streams)
+    weights = context(chosen).class_weights(chosen.co_train, streams)
     assert weights is not None
     assert weights.tolist() == pytest.approx([1 / math.log(1.02 + share) for share in (0.4, 0.2, 0.4)])
-    assert setting(chosen).class_weights(params().co_train, streams) is None
+    assert context(chosen).class_weights(params().co_train, streams) is None
 
 
 def test_a_warm_up_lowers_its_loss_and_has_a_column_for_each_stream(tmp_path: Path) -> None:
@@ -265,13 +265,13 @@ def test_a_warm_up_lowers_its_loss_and_has_a_column_for_each_stream(tmp_path: Pa
     schedule = chosen.warm_up.source.model_copy(
         update={"iterations": 12, "schedule_iterations": 12, "learning_rate": 0.001, "validate_every": 12}
     )
-    network = setting(chosen).new_network()
+    network = context(chosen).networks.new()
     streams = {name: Stream(domain, [tmp_path], 2, [24, 16]) for name in ("source", "target")}
     curves = train_supervised(
         network,
         streams,
         name="warm_up",
-        setting=setting(chosen),
+        context=context(chosen),
         schedule=schedule,
         val=ValidationImages(domain, [tmp_path]),
     )
@@ -283,17 +283,17 @@ def test_a_warm_up_lowers_its_loss_and_has_a_column_for_each_stream(tmp_path: Pa
 
 
 def test_a_saved_network_comes_back_and_one_of_other_classes_or_another_model_is_refused(tmp_path: Path) -> None:
-    own, path = setting(params()), tmp_path / "a.pth"
-    network = own.new_network()
+    own, path = context(params()), tmp_path / "a.pth"
+    network = own.networks.new()
     own.save(path, network, trained="source warm-up")
-    assert_same(network.state_dict(), own.trained_network(path).state_dict())
-    other_classes = Setting.of(params(), Classes(("road", "sidewalk", "rail"), CLASSES.colors))
+    assert_same(network.state_dict(), own.networks.trained(path).state_dict())
+    other_classes = TrainingContext.of(params(), Classes(("road", "sidewalk", "rail"), CLASSES.colors))
     with pytest.raises(UserError, match=r"a\.pth: was trained for the classes .*'building'.*, not .*'rail'"):
-        other_classes.trained_network(path)
+        other_classes.networks.trained(path)
     with pytest.raises(UserError, match=r"a\.pth: was trained for the classes"):
-        replace(other_classes, model=own.model.model_copy(update={"initial_weights": str(path)})).new_network()
+        replace(other_classes.networks, initial_weights=str(path)).new()
     raw = params().model_dump()
     was, now = raw["model"]["stride_on"], "second_conv"
     raw["model"]["stride_on"] = now
     with pytest.raises(UserError, match=rf"a\.pth: .* made for model\.stride_on '{was}', but it is '{now}'"):
-        setting(check_params(raw, "params.yaml")).trained_network(path)
+        context(check_params(raw, "params.yaml")).networks.trained(path)

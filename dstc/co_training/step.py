@@ -1,0 +1,169 @@
+"""One co-training step: which loss goes to which branch (the paper's overview figure).
+
+Every process holds the whole batch, because mixing looks at several images at once. A pass sees a process's share of it
+(`Learner`), and what is counted or averaged over a batch is added up over all shares (`processes.total`). So the gradients
+of all processes add up to that of the undivided batch, unless BatchNorm takes its statistics from one process's images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+from torch import Tensor, nn
+
+from dstc.core import processes
+from dstc.core.batches import LabeledBatch
+from dstc.method.batches import CoTrainingBatch
+from dstc.method.class_mix import class_mix
+from dstc.method.cross_domain_combination import combine_whole_images, combine_within_images
+from dstc.method.cross_supervision import confident_share, pseudo_label, teacher_mode
+from dstc.method.domain_specific_initialization import Branches
+from dstc.method.target_preferred_alignment import class_sums, target_preferred_alignment
+from dstc.training.cross_entropy import cross_entropy
+from dstc.training.learner import Learner
+
+# (what for, labels (N, H, W)) -> bool (N, K); the random choice of classes, which tests can hand in
+ChooseClasses = Callable[[str, Tensor], Tensor]
+# (for whom, images (N, 3, H, W)) -> images of the same form; color augmentation, or nothing
+Augment = Callable[[str, Tensor], Tensor]
+# what the branches were given to learn from, for pictures
+Seen = dict[str, LabeledBatch | Tensor]
+
+SOURCE_BIASED, TARGET_BIASED = "source_biased", "target_biased"
+SOURCE_BIASED_LOSSES = ("source_cross_entropy", "alignment", "target_cross_entropy", "cross_supervision")
+TARGET_BIASED_LOSSES = ("combined_cross_entropy", "cross_supervision")
+PASTE = "paste"
+CLASS_MIX = {SOURCE_BIASED: "class_mix_source_biased", TARGET_BIASED: "class_mix_target_biased"}
+
+
+@dataclass(frozen=True)
+class Method:
+    """The switches of a step, under the names of section `co_train`."""
+
+    combination: str = "differentiated"
+    alignment_weight: float = 0.1
+    alignment_counts_void: bool = False
+    cross_supervision: bool = True
+    class_mix: bool = True
+    teacher_batch_norm: str = "running"
+    teachers_run: str = "in_turn"
+    confidence_threshold: float = 0.0
+    update: str = "simultaneous"
+
+
+def co_training_step(
+    b1: Learner,
+    b2: Learner,
+    batch: CoTrainingBatch,
+    method: Method,
+    *,
+    teachers: Branches,
+    choose: ChooseClasses,
+    augment: Augment = lambda _, images: images,
+    class_weights: Tensor | None = None,
+) -> Seen:
+    """A step of the source-biased branch `b1` and the target-biased branch `b2`; the learners then hold their losses.
+
+    `teachers` label and are aligned to: the branches themselves, as in the paper, or averages of them. `class_weights` (K,)
+    are those of every cross entropy. Each loss is back-propagated before the next pass: one graph is alive at a time.
+    """
+    ce = partial(cross_entropy, class_weights=class_weights, total=processes.total)
+    source, labeled_target = combine_whole_images(batch.source, batch.labeled_target)  # data combination 1
+    taught = Teaching(teachers, batch, method, choose, augment)
+
+    b1.zero_grad()
+    b1.back_propagate(_losses_on_source(b1, source, taught, ce), {"alignment": method.alignment_weight})
+    b1.back_propagate({"target_cross_entropy": ce(*b1(labeled_target))})
+    if taught.cross_supervises:
+        unlabeled, weight = taught.unlabeled(SOURCE_BIASED, labeled_by=TARGET_BIASED)
+        b1.back_propagate({"cross_supervision": weight * ce(*b1(unlabeled))})
+    if method.update == "sequential":
+        b1.step()
+
+    b2.zero_grad()
+    if method.combination == "differentiated":
+        combined = combine_within_images(source, labeled_target, choose(PASTE, source.label))  # data combination 2
+        taught.seen["combination_2"] = combined
+        b2.back_propagate({"combined_cross_entropy": ce(*b2(combined))})
+    else:
+        b2.back_propagate({"source_cross_entropy": ce(*b2(source))})
+        b2.back_propagate({"target_cross_entropy": ce(*b2(labeled_target))})
+    if taught.cross_supervises:
+        unlabeled, weight = taught.unlabeled(TARGET_BIASED, labeled_by=SOURCE_BIASED)
+        b2.back_propagate({"cross_supervision": weight * ce(*b2(unlabeled))})
+
+    if method.update == "simultaneous":
+        b1.step()
+    b2.step()
+    return taught.seen
+
+
+def _losses_on_source(
+    b1: Learner, source: LabeledBatch, taught: Teaching, ce: Callable[[Tensor, Tensor], Tensor]
+) -> dict[str, Tensor]:
+    """Cross entropy, and target-preferred alignment: both of one pass."""
+    method = taught.method
+    target_biased, pixels = taught.class_sums if method.alignment_weight else (None, None)
+    logits, label = b1(source)
+    losses = {"source_cross_entropy": ce(logits, label)}
+    if target_biased is not None and pixels is not None:
+        sums, _ = class_sums(logits, label, counts_void=method.alignment_counts_void)
+        losses["alignment"] = target_preferred_alignment(processes.total(sums), target_biased, pixels)
+    return losses
+
+
+class Teaching:
+    """What the teachers say of a batch, each once: when it is asked for, or before any student learns (`teachers_run`)."""
+
+    def __init__(
+        self, teachers: Branches, batch: CoTrainingBatch, method: Method, choose: ChooseClasses, augment: Augment
+    ) -> None:
+        self.teachers, self.batch, self.method = teachers, batch, method
+        self.choose, self.augment = choose, augment
+        self.seen: Seen = {}
+        self._labels: dict[str, tuple[Tensor, Tensor | float]] = {}
+        if method.teachers_run == "first":
+            if method.alignment_weight:
+                _ = self.class_sums
+            if self.cross_supervises:
+                self._labels_by(TARGET_BIASED), self._labels_by(SOURCE_BIASED)
+
+    @property
+    def cross_supervises(self) -> bool:
+        return self.method.cross_supervision and self.batch.unlabeled_target is not None
+
+    @cached_property
+    def class_sums(self) -> tuple[Tensor, Tensor]:
+        """Of the target-biased teacher on the whole source batch."""
+        source, teacher = self.batch.source, self.teachers.target_biased
+        with teacher_mode(teacher, self.method.teacher_batch_norm):
+            logits = teacher(processes.share(source.image))
+        sums, pixels = class_sums(logits, processes.share(source.label), counts_void=self.method.alignment_counts_void)
+        return processes.total(sums), processes.total(pixels)
+
+    def unlabeled(self, student: str, *, labeled_by: str) -> tuple[LabeledBatch, Tensor | float]:
+        """Unlabeled images with the other branch's pseudo-labels, mixed, as the student sees them; the loss's weight."""
+        assert self.batch.unlabeled_target is not None
+        images = self.batch.unlabeled_target.image
+        labels, weight = self._labels_by(labeled_by)
+        mixed = LabeledBatch(images, labels)
+        if self.method.class_mix:
+            mixed, _ = class_mix(images, labels, self.choose(CLASS_MIX[student], labels))
+        mixed = LabeledBatch(self.augment(student, mixed.image), mixed.label)
+        self.seen |= {f"pseudo_label_by_{labeled_by}": labels, f"mixed_for_{student}": mixed}
+        return mixed, weight
+
+    def _labels_by(self, name: str) -> tuple[Tensor, Tensor | float]:
+        """Pseudo-labels of the whole unlabeled batch, and their weight."""
+        if name not in self._labels:
+            assert self.batch.unlabeled_target is not None
+            teacher: nn.Module = getattr(self.teachers, name)
+            images, padding = map(processes.share, vars(self.batch.unlabeled_target).values())
+            with teacher_mode(teacher, self.method.teacher_batch_norm):
+                logits = teacher(images)
+            label, threshold = pseudo_label(logits, padding), self.method.confidence_threshold
+            weight = confident_share(logits, label, threshold, total=processes.total) if threshold else 1.0
+            self._labels[name] = processes.gather(label), weight
+        return self._labels[name]

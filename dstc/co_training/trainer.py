@@ -1,0 +1,181 @@
+"""Co-training: both branches through all iterations, with the curves and pictures of it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from dstc.co_training.step import (
+    PASTE,
+    SOURCE_BIASED,
+    SOURCE_BIASED_LOSSES,
+    TARGET_BIASED,
+    TARGET_BIASED_LOSSES,
+    Method,
+    Seen,
+    co_training_step,
+)
+from dstc.config.sections import CoTrain
+from dstc.core import processes
+from dstc.core.batches import LabeledBatch
+from dstc.core.randomness import stream_seed
+from dstc.data.loaders import Crops, Stream, ValidationImages, image_names, training_batches
+from dstc.label_maps.pictures import Panel, colorize, legend_of, save_grid
+from dstc.method.batches import CoTrainingBatch
+from dstc.method.class_mix import sample_half_of_classes
+from dstc.method.color_augmentation import color_augmentation
+from dstc.method.domain_specific_initialization import Branches
+from dstc.models.batch_norm import average_statistics
+from dstc.models.deeplab_v2 import DeepLabV2
+from dstc.training.context import TrainingContext
+from dstc.training.curves import Curve
+from dstc.training.learner import Learner
+from dstc.training.loop import CheckpointPolicy, train
+from dstc.training.optimizer import poly_schedule, set_learning_rate
+from dstc.training.state import TrainingState
+from dstc.training.validation import validate
+
+
+class CoTrainer:
+    """The two branches as learners, and what a step of them needs."""
+
+    def __init__(
+        self, branches: Branches, *, context: TrainingContext, settings: CoTrain, val: ValidationImages
+    ) -> None:
+        self.branches, self.context, self.settings, self.val = branches, context, settings, val
+        self.seed = stream_seed(context.seed, "co_train")
+        self.method = Method(**{field.name: getattr(settings, field.name) for field in fields(Method)})
+        if settings.student_batch_norm == "running":
+            for network in (branches.source_biased, branches.target_biased):
+                assert isinstance(network, DeepLabV2)
+                network.keep_batch_norm_statistics()
+        self.source_biased = context.learner(SOURCE_BIASED, branches.source_biased)
+        self.target_biased = context.learner(TARGET_BIASED, branches.target_biased)
+        self.averaged = {learner.name: self._averaged(learner) for learner in self.learners if settings.ema_decay}
+        self.teachers = Branches(**self.averaged) if self.averaged else branches
+        self.class_weights: Tensor | None = None  # of what `run` trains on
+        losses = [
+            *(f"{SOURCE_BIASED}/{name}" for name in SOURCE_BIASED_LOSSES),
+            *(f"{TARGET_BIASED}/{name}" for name in TARGET_BIASED_LOSSES),
+        ]
+        self.state = TrainingState(self.learners, losses=Curve(losses), averaged=self.averaged)
+
+    @property
+    def learners(self) -> tuple[Learner, Learner]:
+        return self.source_biased, self.target_biased
+
+    def _averaged(self, learner: Learner) -> AveragedModel:
+        """Deviation: a teacher that is the moving average of its branch, as in Mean Teacher (Tarvainen and Valpola, 2017).
+
+        In the middle of a run the rate is high and each single state of a branch is a poor labeler.
+        """
+        average = get_ema_multi_avg_fn(self.settings.ema_decay)
+        return AveragedModel(learner.network, multi_avg_fn=average, use_buffers=True)
+
+    def run(
+        self, streams: Mapping[str, Stream], pictures: Path, checkpoints: CheckpointPolicy | None = None
+    ) -> TrainingState:
+        """Train both branches in place on the streams source, labeled_target and (unless there is none) unlabeled_target.
+
+        Pictures of what is being mixed go to the folder `pictures`.
+        """
+        settings, context = self.settings, self.context
+        workers = context.runtime.workers
+        self.class_weights = context.class_weights(settings, streams)
+        self.val.warm_cache(workers)
+        train(
+            lambda first: training_batches(
+                streams,
+                seed=self.seed,
+                first=first,
+                iterations=settings.iterations,
+                workers=workers,
+                share=context.share,
+            ),
+            lambda iteration, batch, rate: self.step(iteration, batch, rate, pictures),
+            self.state,
+            name="co_train",
+            iterations=settings.iterations,
+            learning_rate=poly_schedule(settings, context.optim.poly_power, settings.lr_ramp_iterations),
+            validate=self._validate,
+            validate_every=settings.validate_every,
+            device=context.device,
+            keeping=checkpoints,
+            images=lambda iteration: image_names(streams, iteration, seed=self.seed),
+        )
+        if settings.choose_checkpoint == "best_on_val":
+            for learner in self.learners:
+                learner.network.load_state_dict(self.state.best[learner.name]["weights"])
+        return self.state
+
+    def step(
+        self, iteration: int, batch: Mapping[str, Crops], learning_rate: float, pictures: Path
+    ) -> dict[str, Tensor]:
+        """One co-training step; `iteration` counts from 0. Gives the losses by name."""
+        for learner in self.learners:
+            set_learning_rate(learner.optimizer, learning_rate)
+        whole = CoTrainingBatch(**{name: self.context.on_device(crops) for name, crops in batch.items()})
+        # Deviation: the released code labels from the first iteration on, also with teachers that know little yet.
+        starts = iteration >= self.settings.cross_supervision_start * self.settings.iterations
+        seen = co_training_step(
+            self.source_biased,
+            self.target_biased,
+            whole,
+            self.method if starts else replace(self.method, cross_supervision=False),
+            teachers=self.teachers,
+            choose=lambda what, label: self.choose(iteration, what, label),
+            augment=lambda student, images: self._augment(iteration, student, images),
+            class_weights=self.class_weights,
+        )
+        for learner in self.learners:
+            if learner.name in self.averaged:
+                average_statistics(self.averaged[learner.name])  # which labeling with batch statistics has moved
+                self.averaged[learner.name].update_parameters(learner.network)
+        if iteration % self.settings.pictures_every == 0 and processes.is_first():
+            self._draw(iteration, whole, seen, pictures)
+        return self.source_biased.losses | self.target_biased.losses
+
+    def choose(self, iteration: int, what: str, label: Tensor) -> Tensor:
+        """The classes that are pasted, bool (N, K): a draw of its own for each iteration and purpose."""
+        generator = torch.Generator().manual_seed(stream_seed(self.seed, what, iteration))
+        with_replacement = what == PASTE and self.settings.paste_with_replacement
+        classes = len(self.context.classes)
+        return sample_half_of_classes(label, classes, generator=generator, with_replacement=with_replacement)
+
+    def _augment(self, iteration: int, student: str, images: Tensor) -> Tensor:
+        if not self.settings.color_augmentation:
+            return images
+        generator = torch.Generator().manual_seed(stream_seed(self.seed, "color", student, iteration))
+        return color_augmentation(images, self.context.networks.preprocessing, generator=generator)
+
+    def _validate(self, _: int) -> dict[str, float]:
+        scores = validate({learner.name: learner.network for learner in self.learners}, self.val, context=self.context)
+        if self.settings.choose_checkpoint == "best_on_val":
+            for learner in self.learners:
+                score, best = scores[f"{learner.name}_miou"], self.state.best
+                if learner.name not in best or score > best[learner.name]["score"]:
+                    best[learner.name] = {"score": score, "weights": copy.deepcopy(learner.network.state_dict())}
+        return scores
+
+    def _draw(self, iteration: int, batch: CoTrainingBatch, seen: Seen, folder: Path) -> None:
+        """Input, pseudo-label, mixed image and mixed label of each branch's passes, as one picture."""
+        classes, invert = self.context.classes, self.context.networks.preprocessing.invert
+
+        def panels_of(title: str, what: LabeledBatch | Tensor) -> list[Panel]:
+            if isinstance(what, Tensor):
+                return [(title, colorize(what[0].cpu().numpy(), classes))]
+            image, label = invert(what.image[:1])[0].cpu().numpy(), what.label[0].cpu().numpy()
+            return [(title, image), (f"{title}: label", colorize(label, classes))]
+
+        panels = [*panels_of("source", batch.source), *panels_of("labeled target", batch.labeled_target)]
+        if batch.unlabeled_target is not None:
+            panels += panels_of("unlabeled target", batch.unlabeled_target)[:1]
+        for name, what in sorted(seen.items()):
+            panels += panels_of(name.replace("_", " "), what)
+        save_grid(folder / f"iteration_{iteration + 1:06d}.png", panels, legend_of(classes))
