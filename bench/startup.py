@@ -19,7 +19,14 @@ from dstc.config.params import read_params
 from tests.pipeline.project import small_project
 
 ROUNDS = 3
-STAGES = {"prepare_data": "", "make_split": "", "warm_up": "torch", "co_train": "torch", "evaluate": "torch"}
+STAGES = {
+    "list_data": "",
+    "prepare_data": "",
+    "make_split": "",
+    "warm_up": "torch",
+    "co_train": "torch",
+    "evaluate": "torch",
+}
 
 
 def rows() -> Iterator[Row]:

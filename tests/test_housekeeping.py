@@ -48,7 +48,7 @@ def test_a_measurement_of_hours_starts_at_the_word_run_alone(
 
 
 def test_all_stages_are_among_the_commands_that_were_asked_for_help() -> None:
-    stages = ("prepare_data", "make_split", "warm_up", "co_train", "evaluate", "report")
+    stages = ("list_data", "prepare_data", "make_split", "warm_up", "co_train", "evaluate", "report")
     assert {f"stages.{stage}" for stage in stages} < set(COMMANDS)
 
 

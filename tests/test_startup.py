@@ -13,7 +13,7 @@ def heavy_imports_of(module: str) -> list[str]:
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
 
 
-@pytest.mark.parametrize("module", ["stages.make_split", "stages.prepare_data"])
+@pytest.mark.parametrize("module", ["stages.list_data", "stages.make_split", "stages.prepare_data"])
 def test_stages_that_need_no_network_import_no_torch(module: str) -> None:
     assert heavy_imports_of(module) == []
 

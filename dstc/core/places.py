@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dstc.core import index
 
+LISTING = Path("data/listing.txt")
 WORLD = index.WORLD
 INDEX_SOURCE = Path("data/index/source.json")
 INDEX_TARGET_TRAIN = Path("data/index/target_train.json")

@@ -7,6 +7,7 @@ Folders that are symbolic links are followed; hidden files (".DS_Store", "._0000
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,23 @@ class Pair:
     image: str
     label: str | None
     wanted: str = ""
+
+
+FOLDERS: Mapping[str, tuple[str, str]] = MappingProxyType(  # of the images and of the labels, below the data set's own
+    {
+        "gta5": ("images", "labels"),
+        "synthia": ("RGB", "GT/LABELS"),
+        "cityscapes": ("leftImg8bit/{split}", "gtFine/{split}"),
+        "folders": ("{split}/images", "{split}/labels"),
+        "csv": (".", "."),
+    }
+)
+
+
+def folders_of(layout: str, split: str) -> tuple[str, str]:
+    """Below which two folders of a data set all files of this layout and split lie: the images and the labels."""
+    images, labels = FOLDERS[layout]
+    return images.format(split=split), labels.format(split=split)
 
 
 def list_pairs(layout: str, root: Path, split: str) -> list[Pair]:
@@ -58,12 +76,12 @@ def list_images(root: Path) -> list[Pair]:
     return pairs
 
 
-def _gta5(root: Path, _split: str) -> Iterator[Pair]:
-    return _same_names(root, "images", "labels", "gta5")
+def _gta5(root: Path, split: str) -> Iterator[Pair]:
+    return _same_names(root, *folders_of("gta5", split), "gta5")
 
 
-def _synthia(root: Path, _split: str) -> Iterator[Pair]:
-    return _same_names(root, "RGB", "GT/LABELS", "synthia")
+def _synthia(root: Path, split: str) -> Iterator[Pair]:
+    return _same_names(root, *folders_of("synthia", split), "synthia")
 
 
 def _same_names(root: Path, images: str, labels: str, layout: str) -> Iterator[Pair]:
@@ -77,11 +95,10 @@ def _same_names(root: Path, images: str, labels: str, layout: str) -> Iterator[P
 
 
 def _cityscapes(root: Path, split: str) -> Iterator[Pair]:
-    images = f"leftImg8bit/{split}"
+    images, labels = folders_of("cityscapes", split)
     _require_folder(root, images, "cityscapes", split)
     # At any depth, so that `val/frankfurt` (one city alone) is a split as well.
-    labels = (root / "gtFine" / split).glob("**/*_gtFine_labelIds.png")
-    present = {path.relative_to(root).as_posix() for path in labels}
+    present = {path.relative_to(root).as_posix() for path in (root / labels).glob("**/*_gtFine_labelIds.png")}
     for path in (root / images).glob("**/*_leftImg8bit.png"):
         if _is_image(path):
             scene = path.name.removesuffix("_leftImg8bit.png")
@@ -91,19 +108,21 @@ def _cityscapes(root: Path, split: str) -> Iterator[Pair]:
 
 
 def _folders(root: Path, split: str) -> Iterator[Pair]:
-    _require_folder(root, f"{split}/images", "folders", split)
-    images = list(_files_below(root, f"{split}/images"))
-    labels = list(_files_below(root, f"{split}/labels")) if (root / split / "labels").is_dir() else []
+    of_images, of_labels = folders_of("folders", split)
+    _require_folder(root, of_images, "folders", split)
+    images = _files_below(root, of_images)
+    labels = _files_below(root, of_labels) if (root / of_labels).is_dir() else []
     by_key = {_without_ending(name): name for name in labels}
-    wanted = {name: f"{split}/labels/" + _without_ending(name).removeprefix(f"{split}/images/") for name in images}
+    wanted = {name: of_labels + _without_ending(name).removeprefix(of_images) for name in images}
+    needed = set(wanted.values())
     _refuse(
         [f"{root / name}: one of several files of this name; endings do not count" for name in _doubled(images)]
         + [f"{root / name}: one of several files of this name; endings do not count" for name in _doubled(labels)]
         + [
             # A label that is named otherwise than its image would silently make the image an unlabeled one.
-            f"{root / name}: no image of this name in {split}/images; rename or remove it"
+            f"{root / name}: no image of this name in {of_images}; rename or remove it"
             for key, name in by_key.items()
-            if key not in wanted.values()
+            if key not in needed
         ]
         + [fault for name in labels for fault in _lossy(root, name)]
     )
@@ -191,16 +210,25 @@ def _is_image(path: Path) -> bool:
 
 def _files_below(root: Path, below: str) -> list[str]:
     """Names of all image files below `root / below`, relative to `root`, sorted."""
-    return sorted(path.relative_to(root).as_posix() for path in _walk(root / below, ()) if _is_image(path))
+    paths = (Path(entry.path) for entry in files_below(root / below))
+    return sorted(path.relative_to(root).as_posix() for path in paths if _is_image(path))
 
 
-def _walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+def files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[os.DirEntry[str]]:
     """All files below; a symbolic link to a folder that it lies in would never end, and is passed over."""
     real = folder.resolve()
     if real in above:
         return
-    for path in folder.iterdir():
-        if path.is_dir():
-            yield from _walk(path, (*above, real)) if not path.name.startswith(".") else ()
-        else:
-            yield path
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not _is_folder(entry):
+                yield entry
+            elif not entry.name.startswith("."):
+                yield from files_below(Path(entry.path), (*above, real))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False

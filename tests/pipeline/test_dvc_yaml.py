@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from dstc.core import places
-from tests.pipeline.project import ROOT, STAGES, files_of_the_project
+from tests.pipeline.project import ALWAYS_RUN, ROOT, STAGES, files_of_the_project
 
 PIPELINE: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")
 PARAMS: dict[str, Any] = YAML(typ="safe").load(ROOT / "params.yaml")
@@ -22,11 +22,16 @@ CODE = ("dstc", "stages")
 SCHEMA = Path("dstc/config")  # no stage's dep: its values are tracked under `params` (tests/config/test_schema.py)
 LAST = ("evaluate", "report")  # and cheap: they run again wherever DVC would restore a training
 TRAININGS = ("warm_up_source", "warm_up_target", "co_train")
+WATCHED = [name for name in STAGES if name != ALWAYS_RUN]  # by DVC: they run where a dep or a parameter has changed
 UNTRACKED_ON_PURPOSE = ("runtime",)  # changes nothing that is learnt
 
 
 def stage(name: str) -> dict[str, Any]:
     return PIPELINE["stages"][name]
+
+
+def deps_of(name: str) -> list[str]:
+    return stage(name).get("deps", [])
 
 
 def script_of(name: str) -> Path:
@@ -77,10 +82,10 @@ def imported_by(name: str) -> set[Path]:
 
 
 def code_deps(name: str) -> list[Path]:
-    return [Path(dep) for dep in stage(name)["deps"] if Path(dep).parts[0] in CODE]
+    return [Path(dep) for dep in deps_of(name) if Path(dep).parts[0] in CODE]
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", WATCHED)
 def test_every_module_that_a_stage_imports_is_among_its_deps(name: str) -> None:
     deps = code_deps(name)
     undeclared = [str(f) for f in imported_by(name) if not any(f == dep or dep in f.parents for dep in deps)]
@@ -96,10 +101,17 @@ def test_every_code_dep_of_a_stage_exists_and_is_imported(name: str) -> None:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_no_dep_is_a_whole_package_or_named_twice(name: str) -> None:
-    deps = stage(name)["deps"]
+    deps = deps_of(name)
     assert not set(CODE) & {dep.rstrip("/") for dep in deps}
     assert len(deps) == len(set(deps))
     assert [dep for dep in deps if any(Path(other) in Path(dep).parents for other in deps)] == []
+
+
+def test_one_stage_always_runs_and_prepare_data_alone_depends_on_it() -> None:
+    """It cannot be stale, so it has no deps or parameters. What depended on it would rerun where a file's time changed."""
+    assert [name for name in STAGES if stage(name).get("always_changed")] == [ALWAYS_RUN]
+    assert deps_of(ALWAYS_RUN) == tracked(ALWAYS_RUN) == []
+    assert [name for name in STAGES if set(outputs_of(ALWAYS_RUN)) & set(deps_of(name))] == ["prepare_data"]
 
 
 def test_every_init_is_empty() -> None:
@@ -150,7 +162,7 @@ def leaves(value: Any, prefix: str = "") -> Iterator[str]:
 
 
 def tracked(name: str) -> list[str]:
-    return list(stage(name)["params"])
+    return list(stage(name).get("params", []))
 
 
 def covered(dotted: str, by: list[str]) -> bool:
@@ -180,7 +192,7 @@ def test_paths_are_tracked_by_prepare_data_alone_and_runtime_by_none() -> None:
         assert not any(key.split(".")[0] == "runtime" for key in tracked(name))
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", WATCHED)
 def test_every_parameter_that_a_script_reads_is_tracked(name: str) -> None:
     """By the attributes of what the scripts call `params`. The indexes stand for `paths`."""
     sections = "|".join(PARAMS)
@@ -224,8 +236,8 @@ def test_places_and_dvc_yaml_name_the_same_outputs() -> None:
 
 
 def test_every_stage_but_the_report_has_files_by_which_its_cost_is_found_and_the_report_depends_on_them() -> None:
-    assert set(places.MADE_BY) == set(STAGES) - {"report"}
-    seen = [Path(dep) for dep in stage("report")["deps"]]
+    assert set(places.MADE_BY) == set(WATCHED) - {"report"}
+    seen = [Path(dep) for dep in deps_of("report")]
     for name, files in places.MADE_BY.items():
         made = [Path(path) for path in outputs_of(name)]
         for file in files:
@@ -241,7 +253,7 @@ def test_the_report_shows_every_section_of_params_yaml_that_decides_a_result() -
 def test_every_dep_under_data_is_made_by_an_earlier_stage() -> None:
     made: set[str] = set()
     for name in STAGES:
-        assert [dep for dep in stage(name)["deps"] if dep.startswith(("data", "metrics")) and dep not in made] == []
+        assert [dep for dep in deps_of(name) if dep.startswith(("data", "metrics")) and dep not in made] == []
         made |= set(outputs_of(name))
 
 
@@ -260,7 +272,7 @@ def test_what_every_plot_draws_is_an_output_of_evaluate() -> None:
 
 @pytest.mark.parametrize("name", TRAININGS)
 def test_trainings_see_images_through_indexes_only(name: str) -> None:
-    assert [dep for dep in stage(name)["deps"] if dep.startswith("data/world")] == []
+    assert [dep for dep in deps_of(name) if dep.startswith("data/world")] == []
 
 
 # --- around it

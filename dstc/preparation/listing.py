@@ -1,0 +1,36 @@
+"""What lies in the data folders, by names, sizes and times alone: a listing differs as soon as a file there does."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from dstc.core.names import stays_inside
+from dstc.preparation.layouts import files_below, folders_of
+
+
+def read_folders(layout: str, root: Path, splits: Iterable[str]) -> Iterator[Path]:
+    """The folders that prepare_data reads of a data set at `root`: a data set may hold much that it does not use."""
+    for split in filter(stays_inside, splits):  # prepare_data refuses the others
+        yield from (root / folder for folder in folders_of(layout, split))
+
+
+def listing(folders: Iterable[Path]) -> str:
+    """One line on all files below the folders; a folder that is missing holds none."""
+    there = (entry for folder in folders if folder.is_dir() for entry in files_below(folder))
+    lines = sorted({_line(entry) for entry in there})
+    content = hashlib.blake2b("".join(lines).encode(errors="surrogateescape"), digest_size=16)
+    return (
+        f"{len(lines)} data files outside the project; digest of their names, sizes and times: {content.hexdigest()}\n"
+    )
+
+
+def _line(entry: os.DirEntry[str]) -> str:
+    """`ctime` is there because unpacking or copying may set `mtime` back to what it was; nothing sets `ctime` back."""
+    with suppress(OSError):  # a link to nothing: prepare_data says so
+        found = entry.stat()
+        return f"{entry.path}\0{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}\0"
+    return f"{entry.path}\0gone\0"
