@@ -121,7 +121,7 @@ class WorkingFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):
                 handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-                self._lock(handle, lambda: f"process {path.read_text()} is at this very run")
+                self._lock(handle, lambda: f"process {path.read_text(encoding='utf-8')} is at this very run")
                 if path.exists() and os.path.samestat(path.stat(), os.fstat(handle)):
                     return handle
                 os.close(handle)
@@ -169,7 +169,7 @@ class WorkingFolder:
             return ""
         latest = max(others, key=lambda path: path.stat().st_mtime).parent / MANIFEST
         try:
-            before = dict(json.loads(latest.read_text()))
+            before = dict(json.loads(latest.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):  # damaged: then it cannot be said
             return ""
         return _differing(before, self.manifest)
@@ -188,9 +188,9 @@ def _release(handle: int) -> None:
 
 def remove_recorded(lock_file: Path = Path("dvc.lock")) -> None:
     """Remove the working folders of finished runs whose outputs dvc.lock records: they have done their duty."""
-    recorded = lock_file.read_text(errors="replace") if lock_file.exists() else ""
+    recorded = lock_file.read_text(encoding="utf-8", errors="replace") if lock_file.exists() else ""
     for note in runs_folder().glob(f"*/{FINISHED}"):
-        if note.read_text().strip() in recorded:
+        if note.read_text(encoding="utf-8").strip() in recorded:
             shutil.rmtree(note.parent, ignore_errors=True)
 
 
