@@ -58,6 +58,9 @@ class Own(Section):
     class_names: list[Text]
     labels: dict[str, list[int | str]]
     ignored: list[int | str]
+    target_labels: dict[str, list[int | str]] | None
+    target_ignored: list[int | str]
+    tolerance: Annotated[int, Field(ge=0, le=255)]
     colors: dict[str, str]
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dstc.core.errors import UserError
-from dstc.core.image_files import decode_image, decode_label, to_train_ids
+from dstc.core.image_files import RawLabel, decode_image, decode_label, to_train_ids
 from dstc.core.taxonomy import IGNORE
 from tests.preparation.trees import png_16_bit, png_bytes
 
@@ -41,7 +41,10 @@ def test_broken_files_are_refused_by_their_name(content: bytes) -> None:
 def test_a_palette_label_gives_the_index_and_not_the_color() -> None:
     image = Image.new("P", (3, 2), 7)
     image.putpalette([200] * 768)
-    assert (decode_label(encoded(image), "x") == 7).all()
+    label = decode_label(encoded(image), "x")
+    assert (label.values == 7).all()
+    assert label.used_colors() == {7: "#c8c8c8"}
+    assert label.colors().tolist() == [[[200] * 3] * 3] * 2
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
@@ -49,7 +52,7 @@ def test_gray_labels_of_few_bits_keep_their_ids(depth: int) -> None:
     ids = np.arange(8) % 2**depth
     bits = "".join(f"{i:0{depth}b}" for i in ids)
     row = bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
-    label = decode_label(png_bytes([row], 8, depth=depth, color_type=0), "x")
+    label = decode_label(png_bytes([row], 8, depth=depth, color_type=0), "x").values
     assert label.dtype == np.uint8
     assert label.tolist() == [ids.tolist()]
 
@@ -58,7 +61,7 @@ def test_gray_labels_of_few_bits_keep_their_ids(depth: int) -> None:
 def test_a_16_bit_label_gives_both_bytes_of_its_first_channel(value: int, channels: int) -> None:
     raw = np.full((2, 3, channels), 1000, np.uint16)
     raw[..., 0] = value
-    label = decode_label(png_16_bit(raw), "x")
+    label = decode_label(png_16_bit(raw), "x").values
     assert (label.shape, label.dtype) == ((2, 3), np.int32)
     assert (label == value).all()
 
@@ -70,7 +73,7 @@ def test_a_truncated_16_bit_label_is_refused() -> None:
 
 
 def test_color_labels_drop_alpha() -> None:
-    assert decode_label(encoded(Image.new("RGBA", (3, 2), (1, 2, 3, 4))), "x").tolist()[0][0] == [1, 2, 3]
+    assert decode_label(encoded(Image.new("RGBA", (3, 2), (1, 2, 3, 4))), "x").values.tolist()[0][0] == [1, 2, 3]
 
 
 def test_a_label_of_another_mode_is_refused() -> None:
@@ -81,20 +84,25 @@ def test_a_label_of_another_mode_is_refused() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32])
 def test_ids_are_mapped_one_by_one(dtype: type) -> None:
     raw = np.array([[7, 8], [0, 7]], dtype)
-    mapped = to_train_ids(raw, {7: 0, 8: 1, 0: IGNORE, -1: IGNORE}, {}, "x")
+    mapped = to_train_ids(RawLabel(raw), {7: 0, 8: 1, 0: IGNORE, -1: IGNORE}, {}, "x")
     assert mapped.dtype == np.uint8
     assert mapped.tolist() == [[0, 1], [IGNORE, 0]]
 
 
 def test_colors_are_mapped_one_by_one() -> None:
     raw = np.array([[[0, 1, 2], [255, 255, 255]]], np.uint8)
-    assert to_train_ids(raw, {}, {"#000102": 3, "#ffffff": IGNORE}, "x").tolist() == [[3, IGNORE]]
+    assert to_train_ids(RawLabel(raw), {}, {"#000102": 3, "#ffffff": IGNORE}, "x").tolist() == [[3, IGNORE]]
 
 
 @pytest.mark.parametrize(
     ("raw", "ids", "colors", "message"),
     [
-        (np.array([[7, 9, 10]], np.uint8), {7: 0}, {}, r"x: unknown label id 9, 10 \(known are 7\)"),
+        (
+            np.array([[7, 9, 10]], np.uint8),
+            {7: 0},
+            {},
+            r"x: unknown label id 9 \(known are 7\)\nx: unknown label id 10",
+        ),
         (np.array([[7, 900]], np.int32), {7: 0}, {}, "x: unknown label id 900"),
         (np.zeros((1, 1, 3), np.uint8), {}, {"#000001": 0}, r"x: unknown label color #000000 \(known are #000001\)"),
         (np.zeros((1, 1, 3), np.uint8), {0: 0}, {}, "x: holds RGB colors, but this data set's labels are ids"),
@@ -105,4 +113,4 @@ def test_values_that_mean_nothing_are_refused(
     raw: np.ndarray, ids: dict[int, int], colors: dict[str, int], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        to_train_ids(raw, ids, colors, "x")
+        to_train_ids(RawLabel(raw), ids, colors, "x")

@@ -8,8 +8,9 @@ import pytest
 from dstc.core.errors import UserError
 from dstc.core.taxonomy import CITYSCAPES_19
 from dstc.data.samples import read_pair
-from dstc.preparation.indexing import FAULTS_SHOWN, Domain, index_domains
+from dstc.preparation.indexing import Domain, index_domains
 from dstc.preparation.label_rules import label_rules
+from dstc.preparation.problems import SHOWN
 from dstc.preparation.summary import summary_table
 from tests.preparation import trees
 
@@ -52,7 +53,7 @@ def test_two_workers_make_the_same_indexes_as_none(domains: Three) -> None:
     assert index_domains(*domains, workers=2) == index_domains(*domains, workers=0)
 
 
-def test_faults_of_all_domains_are_listed_together(domains: Three) -> None:
+def test_problems_of_all_domains_are_listed_together(domains: Three) -> None:
     source_root, target_root = domains[0].folders[0], domains[1].folders[0]
     trees.write(source_root / "labels/00002.png", fill=99)
     (source_root / "labels/00005.png").unlink()
@@ -60,23 +61,20 @@ def test_faults_of_all_domains_are_listed_together(domains: Three) -> None:
     with pytest.raises(UserError) as refused:
         index_domains(*domains, workers=0)
     heading, *lines = str(refused.value).splitlines()
-    assert heading == "4 faults in the data; nothing was written:"
-    assert [line.split(": ")[1].split(";")[0].split(" (")[0] for line in lines] == [
-        "unknown label id 99",
-        "has no label",
-        "has no label",
-        "has no label",
-    ]
+    assert heading == "4 problems in the data; nothing was written:"
+    assert lines[0].startswith(f"{source_root}/labels/00002.png: unknown label id 99 (known are")
+    assert lines[1] == f"{source_root}/images/00005.png and 2 more files: has no label (expected is labels/00005.png)"
+    assert len(lines) == 2
 
 
-def test_the_list_of_faults_is_cut_with_a_count(domains: Three) -> None:
-    root = trees.gta5(domains[0].folders[0], FAULTS_SHOWN + 3)
-    for path in (root / "labels").iterdir():
-        path.write_bytes(b"")
+def test_the_list_of_problems_is_cut_with_a_count(domains: Three) -> None:
+    root = trees.gta5(domains[0].folders[0], SHOWN + 3)
+    for width, path in enumerate((root / "labels").iterdir(), start=20):
+        trees.write(path, size=(width, 8), fill=trees.ROAD)
     with pytest.raises(UserError) as refused:
         index_domains(*domains, workers=0)
     lines = str(refused.value).splitlines()
-    assert len(lines) == FAULTS_SHOWN + 2
+    assert len(lines) == SHOWN + 2
     assert lines[-1] == "... and 3 more"
 
 

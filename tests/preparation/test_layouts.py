@@ -54,17 +54,21 @@ def test_folders_pairs_by_path_without_ending_at_any_depth(tmp_path: Path) -> No
     assert pairs[1].wanted == "train/labels/night/frame.01.png"
 
 
-def test_folders_refuses_labels_without_image_lossy_labels_and_doubled_names_together(tmp_path: Path) -> None:
+def test_folders_refuses_labels_without_image_or_with_another_ending_and_doubled_names_together(tmp_path: Path) -> None:
     for name in ("a.png", "a.jpg", "b.png"):
         trees.write_photo(tmp_path / "val/images" / name)
-    trees.write(tmp_path / "val/labels/b.jpg")
+    trees.write(tmp_path / "val/labels/a.png")
+    (tmp_path / "val/labels/b.json").write_text("{}")
     trees.write(tmp_path / "val/labels/b_label.png")
     with pytest.raises(UserError) as refused:
         list_pairs("folders", tmp_path, "val")
     message = str(refused.value)
     assert f"{tmp_path}/val/images/a.png: one of several files of this name" in message
     assert f"{tmp_path}/val/labels/b_label.png: no image of this name in val/images" in message
-    assert f"{tmp_path}/val/labels/b.jpg: a label must be stored without loss" in message
+    assert (
+        f"{tmp_path}/val/labels/b.json: ends in .json, so it is no label image; convert it to one (.bmp, .png,"
+        in message
+    )
 
 
 def test_csv_reads_names_with_commas_and_empty_labels_and_a_spreadsheets_mark(tmp_path: Path) -> None:
@@ -80,7 +84,6 @@ def test_csv_reads_names_with_commas_and_empty_labels_and_a_spreadsheets_mark(tm
         ("image,label\na.png,/b.png\n", ":2: '/b.png' must be a path relative to"),
         ("image,label\na.png,\na.png,\n", ":3: 'a.png' is listed already, in line 2"),
         ("image,label\n,b.png\n", ":2: column image is empty"),
-        ("image,label\na.png,b.jpg\n", "b.jpg: a label must be stored without loss"),
         ("picture,label\na.png,b.png\n", r"missing: \['image'\]"),
         ("", "missing:"),
         ("image,label\n", "no images found; layout 'csv' expects train.csv with the columns image and label"),

@@ -84,14 +84,14 @@ def test_own_data_in_folders_and_lists_are_indexed_by_own_labels(project: Path) 
     assert len(load_index(project / "data/index/target_val.json")) == 1
 
 
-def test_faults_end_it_with_status_1_and_leave_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_problems_end_it_with_status_1_and_leave_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project.parent / "gta5/labels/00002.png").write_bytes(b"")
     trees.write(next((project.parent / "cityscapes/gtFine/val").rglob("*_labelIds.png")), fill=99)
     with pytest.raises(SystemExit) as ended:
         run(project)
     assert ended.value.code == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert errors[0] == "error: 2 faults in the data; nothing was written:"
+    assert errors[0] == "error: 2 problems in the data; nothing was written:"
     assert "gta5/labels/00002.png: cannot be decoded" in errors[1]
     assert "unknown label id 99" in errors[2]
     assert not (project / "data").exists()
