@@ -69,11 +69,11 @@ def _domains(paths: Paths, data: Data) -> tuple[Domain, Domain, Domain]:
 
 def _domain(data: Data, section: Source | Target, **rest: Any) -> Domain:
     own = data.own
-    classes = task_classes(data.classes, own.class_names, own.colors)
+    classes = task_classes(data.classes, own.class_names, own.colors or {})
     if isinstance(section, Target) and own.target_labels is not None:
         table, ignored, of_target = own.target_labels, own.target_ignored, True
     else:
-        table, ignored, of_target = own.labels, own.ignored, False
+        table, ignored, of_target = own.labels or {}, own.ignored, False
     labels = label_rules(section.layout, classes, table, ignored, tolerance=own.tolerance, of_target=of_target)
     resize = (section.resize[0], section.resize[1]) if section.resize else None
     return Domain(layout=section.layout, resize=resize, classes=classes, labels=labels, **rest)

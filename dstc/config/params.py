@@ -65,7 +65,7 @@ def _class_problems(params: Params) -> list[str]:
     data, own = params.data, params.data.own
     if own.target_labels is None and own.target_ignored:
         return ["data.own.target_ignored goes with data.own.target_labels, which is null; give both, or neither"]
-    tables = {"labels": own.labels} | ({} if own.target_labels is None else {"target_labels": own.target_labels})
+    tables = {"labels": own.labels or {}} | ({} if own.target_labels is None else {"target_labels": own.target_labels})
     if data.classes == "own":
         return _own_class_problems(data, tables)
     used = (("labels", data.source.layout), (list(tables)[-1], data.target.layout))
@@ -93,7 +93,7 @@ def _own_class_problems(data: Data, tables: Mapping[str, Mapping[str, Any]]) -> 
         return [f"data.own.class_names must hold 2 to 254 different names, not {own.class_names}"]
     problems = [
         f"data.own.{part}.{name}: not among data.own.class_names{nearest(name, own.class_names)}"
-        for part, keys in {**tables, "colors": own.colors}.items()
+        for part, keys in {**tables, "colors": own.colors or {}}.items()
         for name in keys
         if name not in own.class_names
     ]
