@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dstc.core.errors import UserError
-from dstc.core.image_files import RawLabel, decode_image, decode_label, to_train_ids
+from dstc.core.image_files import RawLabel, decode_image, decode_label, decode_oriented, to_train_ids
 from dstc.core.taxonomy import IGNORE
 from tests.preparation.trees import png_16_bit, png_bytes
 
@@ -29,6 +29,37 @@ def test_eight_bit_images_of_any_mode_become_rgb(mode: str) -> None:
 def test_images_of_other_modes_are_refused(mode: str, kind: str) -> None:
     with pytest.raises(UserError, match="x: an image must be 8-bit RGB"):
         decode_image(encoded(Image.new(mode, (3, 2)), kind), "x")
+
+
+UPRIGHT = np.arange(24, dtype=np.uint8).reshape(4, 6)
+STORED = {  # how a camera's file of each EXIF orientation holds that picture, by hand
+    1: UPRIGHT,
+    2: UPRIGHT[:, ::-1],
+    3: UPRIGHT[::-1, ::-1],
+    4: UPRIGHT[::-1],
+    5: UPRIGHT.T,
+    6: np.rot90(UPRIGHT),
+    7: UPRIGHT[::-1, ::-1].T,
+    8: np.rot90(UPRIGHT, -1),
+}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("orientation", STORED)
+def test_images_and_labels_are_turned_upright_as_viewers_show_them(orientation: int, kind: str) -> None:
+    exif, content = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(STORED[orientation])).save(content, kind, exif=exif)
+    image, found = decode_oriented(content.getvalue(), "x")
+    assert np.asarray(image)[..., 0].tolist() == UPRIGHT.tolist()
+    assert found == orientation
+    assert decode_label(content.getvalue(), "x").values.tolist() == UPRIGHT.tolist()
+
+
+def test_an_unreadable_orientation_leaves_the_image_as_it_is_stored() -> None:
+    content = io.BytesIO()
+    Image.new("RGB", (6, 4)).save(content, "JPEG", exif=b"Exif\0\0no directory")
+    assert decode_image(content.getvalue(), "x").size == (6, 4)
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", encoded(Image.new("RGB", (90, 80)))[:-30]])
@@ -114,3 +145,41 @@ def test_values_that_mean_nothing_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         to_train_ids(RawLabel(raw), ids, colors, "x")
+
+
+def test_a_palette_label_is_read_by_its_colors_where_the_rules_are_colors() -> None:
+    image = Image.new("P", (3, 2), 7)
+    image.putpalette([0] * 21 + [1, 2, 3])
+    raw = decode_label(encoded(image), "x")
+    assert (to_train_ids(raw, {}, {"#010203": 5}, "x") == 5).all()
+    with pytest.raises(UserError, match=r"x: unknown label color #010203 \(known are #010204\)"):
+        to_train_ids(raw, {}, {"#010204": 5}, "x")
+
+
+def slow_nearest(value: tuple[int, ...], known: dict[tuple[int, ...], int], tolerance: int) -> int | None:
+    distances = {other: max(abs(a - b) for a, b in zip(value, other, strict=True)) for other in sorted(known)}
+    nearest = min(distances, key=lambda other: distances[other])
+    return known[nearest] if distances[nearest] <= tolerance else None
+
+
+@given(
+    st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=6, unique=True), st.integers(1, 200), st.data()
+)
+def test_with_a_tolerance_a_color_means_what_the_nearest_known_one_does(
+    colors: list[tuple[int, int, int]], tolerance: int, data: st.DataObject
+) -> None:
+    known = {color: meaning for meaning, color in enumerate(colors)}
+    value = data.draw(st.tuples(*[st.integers(0, 255)] * 3))
+    raw = RawLabel(np.array([[value]], np.uint8))
+    by_name = {"#{:02x}{:02x}{:02x}".format(*color): meaning for color, meaning in known.items()}
+    expected = slow_nearest(value, known, tolerance)
+    if expected is None:
+        with pytest.raises(UserError, match=f"none within data.own.tolerance {tolerance}"):
+            to_train_ids(raw, {}, by_name, "x", tolerance=tolerance)
+    else:
+        assert to_train_ids(raw, {}, by_name, "x", tolerance=tolerance).tolist() == [[expected]]
+
+
+def test_with_a_tolerance_ids_between_two_known_ones_go_to_the_nearer() -> None:
+    raw = RawLabel(np.array([[0, 90, 127, 128, 250]], np.uint8))
+    assert to_train_ids(raw, {0: 0, 255: 1}, {}, "x", tolerance=127).tolist() == [[0, 0, 0, 1, 1]]
