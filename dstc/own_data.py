@@ -185,10 +185,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if options.label_suffix and data.layout == "csv":
                 _write_lists(data)
         write_text(path, text)
+        fill_in = "" if "target_labels: null" in text else ", fill in target_labels"
         print(
             found,
             "",
-            f"{path} drafted: name the classes in it, then `python -m dstc.presets {options.preset}`",
+            f"{path} drafted: name the classes in it{fill_in}, then `python -m dstc.presets {options.preset}`",
             sep="\n",
         )
 
