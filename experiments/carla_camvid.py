@@ -149,7 +149,7 @@ class Comparison:
         began = time.perf_counter()
         run_once(folder, "data/co_train/target_biased.pt", "stages.co_train")
         run(folder, "experiments.carla_camvid", "average")
-        average = json.loads((folder / AVERAGE_FILE).read_text())["miou"]
+        average = json.loads((folder / AVERAGE_FILE).read_text(encoding="utf-8"))["miou"]
         for branch in BRANCHES:
             scores = last_and_best(folder / "data/co_train/validation.csv", f"{branch}_miou")
             self.add(setting, branch, self.whole, began, **scores)
@@ -161,7 +161,7 @@ class Comparison:
         began = time.perf_counter()
         streams, weights = BASELINES[name]
         run(self.base, "experiments.baseline", streams, str(self.whole), weights)
-        miou = json.loads((self.base / f"{streams}_{self.whole}_{weights}.json").read_text())["miou"]
+        miou = json.loads((self.base / f"{streams}_{self.whole}_{weights}.json").read_text(encoding="utf-8"))["miou"]
         self.add("baseline", name, self.whole, began, miou=round(miou, 2))
 
     def add(self, setting: str, row: str, iterations: int, began: float, **scores: float) -> None:

@@ -104,7 +104,7 @@ def baseline(world: int, seed: int, name: str, count: int, weights: str = "none"
     began = time.perf_counter()
     folder = prepared(world, seed)
     run(folder, "experiments.baseline", name, str(count), weights)
-    miou = json.loads((folder / f"{name}_{count}_{weights}.json").read_text())["miou"]
+    miou = json.loads((folder / f"{name}_{count}_{weights}.json").read_text(encoding="utf-8"))["miou"]
     row = {"world": world, "seed": seed, "row": name, "iterations": count, "class_weights": weights, "miou": miou}
     ROWS.add([{**row, "minutes": round((time.perf_counter() - began) / 60, 1)}])
     print(f"world {world} seed {seed}: {name} after {count} iterations, weights {weights}: {miou:.2f}", flush=True)

@@ -102,7 +102,7 @@ def weights(folder: Path, file: str) -> torch.Tensor:
 
 
 def miou(folder: Path, stage: str) -> pd.Series:
-    scores = pd.Series(json.loads((folder / "metrics/summary.json").read_text())["half"])
+    scores = pd.Series(json.loads((folder / "metrics/summary.json").read_text(encoding="utf-8"))["half"])
     return scores[["warm_up_target"]] if stage == "warm_up_target" else scores[["source_biased", "target_biased"]]
 
 

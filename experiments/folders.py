@@ -34,7 +34,7 @@ def folder_with_params(name: str, changes: Mapping[str, Any]) -> Path:
         if last not in target:
             raise KeyError(f"params.yaml has no {key}")
         target[last] = value
-    with (folder / "params.yaml").open("w") as file:
+    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(params, file)
     if not (folder / "splits").exists():
         (folder / "splits").symlink_to(PROJECT / "splits")
@@ -53,7 +53,7 @@ def borrow(folder: Path, lender: Path, names: tuple[str, ...]) -> None:
 def run(folder: Path, module: str, *arguments: str) -> None:
     """`python -m module arguments` in the folder, its output appended to log.txt there."""
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
-    with (folder / "log.txt").open("a") as log:
+    with (folder / "log.txt").open("a", encoding="utf-8") as log:
         done = subprocess.run(
             [sys.executable, "-m", module, *arguments], cwd=folder, env=environment, stdout=log, stderr=log, check=False
         )
@@ -71,5 +71,5 @@ def co_trained(folder: Path) -> dict[str, float]:
     """Co-train and evaluate in a folder that holds both warm-ups; the mIoU of every network, percent, half protocol."""
     run(folder, "stages.co_train")
     run(folder, "stages.evaluate")
-    scores: dict[str, float] = json.loads((folder / "metrics/summary.json").read_text())["half"]
+    scores: dict[str, float] = json.loads((folder / "metrics/summary.json").read_text(encoding="utf-8"))["half"]
     return scores

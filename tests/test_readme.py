@@ -92,6 +92,6 @@ def test_the_classes_that_readme_shows_are_accepted() -> None:
     raw = raw_params(paths={"source": "/data/rendered", "target": "/data/photos"})
     raw["data"] |= YAML(typ="safe").load(shown)["data"]
     data = params.check_params(raw, "params.yaml").data
-    classes = task_classes(data.classes, data.own.class_names, data.own.colors)
-    rules = label_rules(data.target.layout, classes, data.own.labels, data.own.ignored)
+    classes = task_classes(data.classes, data.own.class_names, data.own.colors or {})
+    rules = label_rules(data.target.layout, classes, data.own.labels or {}, data.own.ignored)
     assert rules.ids == {7: 0, 8: 0, 26: 1, 24: 2, 0: 255, 255: 255}

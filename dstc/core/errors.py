@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import errno
+import io
+import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
@@ -28,9 +30,20 @@ def _end(message: str) -> NoReturn:
     raise SystemExit(1) from None
 
 
+def _use_utf8() -> None:
+    """Names of files are UTF-8, whatever the locale says; a name that cannot be printed is printed escaped."""
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"  # for this process, begun anew, and for those that it starts
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Around a stage's main: a user's mistake ends it with its message and exit status 1, without a stack trace."""
+    """Around a command's main: a user's mistake ends it with its message and exit status 1, without a stack trace."""
+    _use_utf8()
     try:
         yield
     except UserError as error:

@@ -95,7 +95,7 @@ class DataFile(ABC):
 
 @dataclass(frozen=True)
 class ImageFile(DataFile):
-    """An image: (H, W, 3) RGB, resized bicubic by Pillow, as in the released code."""
+    """An image: (H, W, 3) RGB, upright, resized bicubic by Pillow, as in the released code."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -128,7 +128,8 @@ class LabelFile(DataFile):
 
     def decode(self, content: bytes) -> np.ndarray:
         raw = decode_label(content, self.name)
-        label = to_train_ids(raw, self.index.label_ids, self.index.label_colors, self.name)
+        index = self.index
+        label = to_train_ids(raw, index.label_ids, index.label_colors, self.name, tolerance=index.tolerance)
         if label.shape != self.shape:
             label = np.asarray(Image.fromarray(label).resize(self.size, Image.Resampling.NEAREST))
         return label

@@ -121,7 +121,7 @@ class WorkingFolder:
             return ""
         latest = max(interrupted, key=lambda state: state.stat().st_mtime).parent / MANIFEST
         try:
-            before = dict(json.loads(latest.read_text()))
+            before = dict(json.loads(latest.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):  # damaged: then it cannot be said
             return ""
         return _differing(before, self.manifest)

@@ -133,7 +133,7 @@ def test_stages_are_run_as_modules_in_the_place_of_their_shell() -> None:
 def test_every_stage_script_is_run_by_dvc_yaml() -> None:
     scripts = {Path("stages") / path.name for path in (ROOT / "stages").glob("*.py")}
     run = {script_of(name) for name in STAGES}
-    assert scripts - run == {Path("stages/__init__.py"), Path("dstc/core/places.py")}
+    assert scripts - run == {Path("stages/__init__.py")}
 
 
 # --- parameters
