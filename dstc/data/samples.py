@@ -35,13 +35,13 @@ def crop_pair(
     generator: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The same random window of image (H, W, 3) and label (H, W). Where the image is smaller than the window it is padded
-    on the right and below: the image with the mean color, the label with `fill`. Without a label, `fill` throughout."""
+    on the right and below: the image with the mean color, the label with `fill`. No label is one of zeros."""
     width, height = width_height
     top = int(generator.integers(max(image.shape[0] - height, 0) + 1))
     left = int(generator.integers(max(image.shape[1] - width, 0) + 1))
     window = slice(top, top + height), slice(left, left + width)
     image = image[window]
-    label = np.full(image.shape[:2], fill, np.uint8) if label is None else label[window]
+    label = np.zeros(image.shape[:2], np.uint8) if label is None else label[window]
     if label.shape == (height, width):
         return image, label
     padded_image = np.empty((height, width, 3), np.uint8)
