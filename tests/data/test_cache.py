@@ -255,24 +255,6 @@ def test_other_bytes_sizes_and_meanings_of_labels_have_other_names(tmp_path: Pat
     assert not images & labels
 
 
-def test_other_code_or_another_decoder_gives_other_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    index = small_domain(tmp_path, 1)
-
-    def key() -> str:
-        data_files._generation.cache_clear()
-        return image_file(index.entries[0], index, [tmp_path]).key
-
-    before = key()
-    with monkeypatch.context() as patch:
-        patch.setattr(data_files.PIL, "__version__", "0.0")
-        assert key() != before
-    with monkeypatch.context() as patch:
-        (tmp_path / "image_files.py").write_text("changed")
-        patch.setattr(data_files.image_files, "__file__", str(tmp_path / "image_files.py"))
-        assert key() != before
-    assert key() == before
-
-
 # --- never half-written
 
 
