@@ -6,6 +6,7 @@ python -m stages.co_train
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 from contextlib import nullcontext
 
@@ -50,7 +51,10 @@ def co_train(params: Params) -> None:
     }
     if unlabeled:
         images = target.named(unlabeled).without_labels()
-        streams["unlabeled_target"] = Stream(images, target_roots, batch.unlabeled_target, crop, cache)
+        first = settings.iterations  # where no term reads them; else they are not read before cross supervision starts
+        if settings.cross_supervision:
+            first = math.ceil(settings.cross_supervision_start * settings.iterations)
+        streams["unlabeled_target"] = Stream(images, target_roots, batch.unlabeled_target, crop, cache, first)
     else:
         print("co_train: every target image is labeled, so the terms on unlabeled images are skipped")
 
