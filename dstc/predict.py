@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="auto (a GPU if there is one), cpu, cuda, cuda:1, ... (if not given: %(default)s)",
     )
-    parser.add_argument("--threads", type=threads, default=0, help="CPU threads; 0 leaves torch's choice")
+    parser.add_argument("--threads", type=threads, default=0, help="CPU threads; 0: one for each core that it may use")
     return parser
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -86,7 +87,7 @@ class CoTrainer:
         Pictures of what is being mixed go to the folder `pictures`.
         """
         settings, context = self.settings, self.context
-        workers = context.runtime.workers
+        workers, streams = context.runtime.workers, self._used(streams)
         self.class_weights = context.class_weights(settings, streams)
         self.val.warm_cache(workers)
         train(
@@ -114,6 +115,16 @@ class CoTrainer:
                 learner.network.load_state_dict(self.state.best[learner.name]["weights"])
         return self.state
 
+    def _used(self, streams: Mapping[str, Stream]) -> dict[str, Stream]:
+        """The streams, the unlabeled one from where cross supervision starts on, so that no image is read in vain."""
+        settings, used = self.settings, dict(streams)
+        unlabeled = used.pop("unlabeled_target", None)
+        if unlabeled is not None and settings.cross_supervision:
+            # Deviation: the released code labels from the first iteration on, also with teachers that know little yet.
+            first = math.ceil(settings.cross_supervision_start * settings.iterations)
+            used["unlabeled_target"] = replace(unlabeled, first_iteration=first)
+        return used
+
     def step(
         self, iteration: int, batch: Mapping[str, Crops], learning_rate: float, pictures: Path
     ) -> dict[str, Tensor]:
@@ -121,13 +132,11 @@ class CoTrainer:
         for learner in self.learners:
             set_learning_rate(learner.optimizer, learning_rate)
         whole = CoTrainingBatch(**{name: self.context.on_device(crops) for name, crops in batch.items()})
-        # Deviation: the released code labels from the first iteration on, also with teachers that know little yet.
-        starts = iteration >= self.settings.cross_supervision_start * self.settings.iterations
         seen = co_training_step(
             self.source_biased,
             self.target_biased,
             whole,
-            self.method if starts else replace(self.method, cross_supervision=False),
+            self.method,
             teachers=self.teachers,
             choose=lambda what, label: self.choose(iteration, what, label),
             augment=lambda student, images: self._augment(iteration, student, images),

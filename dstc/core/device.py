@@ -7,6 +7,7 @@ import os
 
 import torch
 
+from dstc.core import cores
 from dstc.core.errors import UserError
 
 
@@ -51,9 +52,10 @@ def ready(name: str, threads: int, asked_by: str = "runtime.device") -> torch.de
 
 
 def set_up(threads: int) -> None:
-    """Bound the CPU threads (0 leaves torch's choice) and ask for algorithms that repeat themselves."""
-    if threads:
-        torch.set_num_threads(threads)
+    """Bound the CPU threads (0: to the cores that this process may use) and ask for algorithms that repeat themselves."""
+    # Torch knows of no quota. Where its own choice is not too many it is not told: MKL would then choose by other rules.
+    if threads or cores.allowed() < torch.get_num_threads():
+        torch.set_num_threads(threads or cores.allowed())
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
 

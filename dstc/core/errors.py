@@ -6,11 +6,12 @@ import difflib
 import errno
 import io
 import os
-import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
+
+from dstc.core.interruption import Interrupted, listening
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of the disk, of a quota, of a limit on the size of a file
 
@@ -45,7 +46,8 @@ def exit_on_user_error() -> Iterator[None]:
     """Around a command's main: a user's mistake ends it with its message and exit status 1, without a stack trace."""
     _use_utf8()
     try:
-        yield
+        with listening():
+            yield
     except UserError as error:
         _end(str(error))
     except OSError as error:  # a full disk, a folder that cannot be written, a file where a folder belongs
@@ -59,6 +61,6 @@ def exit_on_user_error() -> Iterator[None]:
         if type(error).__name__ != "OutOfMemoryError" and "can't allocate memory" not in str(error):
             raise
         _end("not enough memory for what the network computes; lower batch, crop or size")
-    except KeyboardInterrupt:
-        print("stopped by SIGINT", file=sys.stderr)
-        raise SystemExit(128 + signal.SIGINT) from None
+    except Interrupted as interrupted:
+        print(f"stopped by {interrupted.name}", file=sys.stderr)
+        raise SystemExit(interrupted.exit_status) from None

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from dstc.core import processes
+from dstc.core import cores, processes
 from dstc.core.device import choose_device, gpus, use
 from dstc.core.errors import UserError
 from dstc.training.interruption import Interruption
@@ -78,7 +78,7 @@ def _torchrun(command: Sequence[str], number: int) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // number)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores.allowed() // number)))
     threading.Thread(target=_follow_the_parent, args=[Interruption()], daemon=True).start()
     try:
         run(parse_args([f"--nproc-per-node={number}", f"--shutdown-timeout={TIME_TO_SAVE}", "-m", *command]))

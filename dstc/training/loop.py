@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -48,9 +49,9 @@ def train(
 
     `batches(first)` gives the batches from iteration `first` on. `validate(iteration)` gives the numbers of one row of the
     validation curve; it is asked every `validate_every` iterations and at the end. With `keeping`, a saved state is taken
-    up, and SIGINT, SIGTERM or the death of the parent process save and stop. Prints how long it took and what share of it
-    was spent waiting for data. A loss or gradient that is not finite ends it; `images(iteration)`, counted from 0, names
-    the images of the batch then.
+    up, and SIGINT, SIGTERM, the death of the parent process, or an error while a batch is read or validated, save and stop.
+    Prints how long it took and what share of it was spent waiting for data. A loss or gradient that is not finite ends it;
+    `images(iteration)`, counted from 0, names the images of the batch then.
     """
     _resume(state, keeping, name)
     snapshot = FailureSnapshot(state.networks if processes.is_first() else {})
@@ -61,9 +62,23 @@ def train(
         progress(total=iterations, desc=name, unit="iteration", initial=first, shown=shown) as bar,
         watched() as interruption,
     ):
+        stop = partial(_stop, name, state, iterations, interruption, keeping, first)
+
+        def validate_if_due() -> None:
+            done = state.iteration
+            if not _validation_is_due(state, validate_every, iterations):
+                return
+            with interruption.between_steps(stop, together=True):
+                row = validate(done)
+            state.validation.add(row)
+            state.validation.close_row(done)
+            bar.write("  ".join([f"{name} {done}", *(f"{key} {value:.2f}" for key, value in row.items())]))
+
+        validate_if_due()  # where an earlier run was stopped before it had
         while state.iteration < iterations:
             asked = time.perf_counter()
-            batch = next(source)
+            with interruption.between_steps(stop):
+                batch = next(source)
             waited += time.perf_counter() - asked
             rate = learning_rate(state.iteration)
             snapshot.take()
@@ -79,19 +94,11 @@ def train(
             if done % row_every == 0 or last:
                 state.losses.close_row(done, learning_rate=rate)
                 bar.set_postfix(loss=f"{sum(losses.values()):.3f}", refresh=False)
-            if done % validate_every == 0 or last:
-                row = validate(done)
-                state.validation.add(row)
-                state.validation.close_row(done)
-                bar.write("  ".join([f"{name} {done}", *(f"{key} {value:.2f}" for key, value in row.items())]))
+            validate_if_due()
             bar.update()
-            interrupted = processes.any_of(interruption.reason is not None)
-            if keeping and processes.is_first() and (last or interrupted or _is_due(keeping, done, saved_at)):
+            if keeping and processes.is_first() and (last or _is_due(keeping, done, saved_at)):
                 keeping.folder.save(state.as_dict())
                 saved_at = time.monotonic()
-            if interrupted and not last:
-                processes.wait()  # for the saving: torchrun kills the others soon after one has ended
-                _stop(name, state.iteration, iterations, interruption, saved=keeping is not None)
     ran, took = iterations - first, time.perf_counter() - began
     print(
         f"{name}: {ran} iterations in {took:.1f} s ({ran / took:.2f} a second), "
@@ -110,8 +117,33 @@ def _is_due(keeping: CheckpointPolicy, done: int, saved_at: float) -> bool:
     return done % keeping.iterations == 0 or time.monotonic() - saved_at > 60 * keeping.minutes
 
 
-def _stop(name: str, done: int, iterations: int, interruption: Interruption, *, saved: bool) -> None:
+def _validation_is_due(state: TrainingState, validate_every: int, iterations: int) -> bool:
+    done, rows = state.iteration, state.validation.rows
+    return (
+        done > 0 and (done % validate_every == 0 or done == iterations) and (not rows or rows[-1]["iteration"] < done)
+    )
+
+
+def _stop(
+    name: str,
+    state: TrainingState,
+    iterations: int,
+    interruption: Interruption,
+    keeping: CheckpointPolicy | None,
+    first: int,
+    problem: Exception | None,
+) -> None:
+    """Save what was done since iteration `first`, and end the run: with the problem, if there is one."""
+    failed = processes.any_of(problem is not None)
+    if keeping and processes.is_first() and state.iteration > first:
+        keeping.folder.save(state.as_dict())
+    processes.wait()  # for the saving: torchrun kills the others soon after one has ended
+    saved = keeping is not None and state.iteration > 0
     how = "it is saved: type the same command again to go on" if saved else "nothing of it is saved"
-    reason = interruption.reason or "a signal to another process"
-    print(f"{name}: stopped by {reason} after iteration {done} of {iterations}; {how}", flush=True)
+    reason = "an error" if failed else interruption.reason or "a signal to another process"
+    print(f"{name}: stopped by {reason} after iteration {state.iteration} of {iterations}; {how}", flush=True)
+    if problem:
+        raise problem
+    if failed:
+        processes.wait()  # for the process that can say which error, and with whose end this ends
     raise SystemExit(interruption.exit_status)
