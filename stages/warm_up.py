@@ -7,9 +7,12 @@ python -m stages.warm_up target      on the few labeled target images
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 
 from dstc.config.params import Params, read_params
+from dstc.config.sections import WarmUp
 from dstc.core import processes
 from dstc.core.costs import measured
 from dstc.core.device import peak_gpu_bytes
@@ -56,13 +59,26 @@ def warm_up(domain: str, params: Params) -> None:
             WARM_UP_TARGET,
         )
         inputs = [INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT]
+    streams = {domain: Stream(index, roots, schedule.batch, schedule.crop, cache)}
+    train_and_save(f"warm_up_{domain}", streams, schedule, folder, params=params, val=val, inputs=inputs)
+
+
+def train_and_save(
+    name: str,
+    streams: Mapping[str, Stream],
+    schedule: WarmUp,
+    folder: Path,
+    *,
+    params: Params,
+    val: ValidationImages,
+    inputs: Sequence[Path],
+) -> None:
+    """Train a new network on the streams with cross entropy, and write it and its curves to `folder`."""
     if processes.is_first():
         remove_recorded()
         require_writable(folder)
-    context = TrainingContext.of(params, index.classes)
+    context = TrainingContext.of(params, val.index.classes)
     network = context.networks.new()
-    streams = {domain: Stream(index, roots, schedule.batch, schedule.crop, cache)}
-    name = f"warm_up_{domain}"
     tracked = {"seed": params.seed, **params.model_dump(include={"model", "optim"}), name: schedule.model_dump()}
     with WorkingFolder(name, params=tracked, inputs=inputs, outputs=folder).held() as working:
         runtime = params.runtime
