@@ -18,9 +18,9 @@ from pathlib import Path
 import pandas as pd
 
 from dstc.core.errors import UserError, exit_on_user_error, nearest
+from experiments.registry import STUDIES
 from experiments.rows import Rows, in_words
 from experiments.runner import run_missing
-from experiments.studies import STUDIES
 from experiments.studies.questions import own
 from experiments.tables import draw_curve, table, values_of
 from experiments.tasks import PROJECT, plan

@@ -16,9 +16,9 @@ import pytest
 from dstc.core.errors import UserError
 from experiments import runner, tasks
 from experiments.__main__ import RESULTS
+from experiments.registry import STUDIES
 from experiments.rows import Rows
 from experiments.runner import make, run_missing
-from experiments.studies import STUDIES
 from experiments.studies.questions import own
 from experiments.study import Job
 from experiments.tasks import PROJECT, Run, Stage, Task, plan

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from experiments.__main__ import RESULTS, main
-from experiments.studies import STUDIES
+from experiments.registry import STUDIES
 from experiments.tables import Layout, draw_curve, table, values_of
 
 COMMITTED = {  # rows; a study may add some, never lose one
