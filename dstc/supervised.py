@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from torch import Tensor
 
+from dstc.config.params import Params
 from dstc.config.sections import Training
 from dstc.core import processes
+from dstc.core.places import NETWORK
 from dstc.core.randomness import stream_seed
 from dstc.data.loaders import Crops, Stream, ValidationImages, image_names, training_batches
 from dstc.models.deeplab_v2 import DeepLabV2
@@ -16,8 +19,39 @@ from dstc.training.context import TrainingContext
 from dstc.training.cross_entropy import cross_entropy
 from dstc.training.loop import CheckpointPolicy, train
 from dstc.training.optimizer import poly_schedule, set_learning_rate
+from dstc.training.stage import checkpoints_of, write_training
 from dstc.training.state import TrainingState
 from dstc.training.validation import validate
+
+
+def train_and_write(
+    name: str,
+    streams: Mapping[str, Stream],
+    schedule: Training,
+    folder: Path,
+    *,
+    params: Params,
+    val: ValidationImages,
+    inputs: Sequence[Path],
+) -> None:
+    """A stage's work: train a new network on the streams, and write it and its curves to `folder`. An interrupted run of the
+    same parameters and `inputs` is resumed."""
+    context = TrainingContext.of(params, val.index.classes)
+    network = context.networks.new()
+    tracked = {"seed": params.seed, **params.model_dump(include={"model", "optim"}), name: schedule.model_dump()}
+    with checkpoints_of(name, tracked=tracked, inputs=inputs, outputs=folder, runtime=params.runtime) as checkpoints:
+        state = train_supervised(
+            network, streams, name=name, context=context, schedule=schedule, val=val, checkpoints=checkpoints
+        )
+        write_training(
+            state,
+            {name: folder / NETWORK},
+            context=context,
+            checkpoints=checkpoints,
+            streams=streams,
+            target=val.index,
+            schedule=schedule,
+        )
 
 
 def train_supervised(
