@@ -10,13 +10,15 @@ TORCH ?= -r requirements/torch.txt
 BIN := $(VENV)/bin
 READY := $(VENV)/.dstc-ready
 export PATH := $(abspath $(BIN)):$(PATH)
+# dvc asks for a name, which a user id in a container need not have.
+export USER ?= $(shell id -u)
 
 .PHONY: repro test test-slow endurance runs bench lint env pin preset clean
 
-repro: $(READY)
+repro: $(READY) .git
 	dvc repro
 
-test: $(READY)
+test: $(READY) .git
 	pytest -n 2 -m "not slow" --timeout 300
 
 test-slow: $(READY)
@@ -48,6 +50,11 @@ $(READY): requirements/torch.txt requirements/pinned.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/pinned.txt
 	@touch $(READY)
+
+# DVC needs a git repository, and a ZIP of the project holds none. (Inside another repository, that one will do.)
+.git:
+	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "no git repository here: making one, with a first commit" && git init -q && git add . \
+	  && git -c user.name=dstc -c user.email=dstc@localhost commit -q --no-verify --no-gpg-sign -m "The project as it was unpacked"; }
 
 # Pin what requirements/direct.txt needs, apart from torch and its own needs, which the choice of torch decides.
 pin: $(READY)

@@ -134,7 +134,7 @@ def start(arena: Arena, stage: str, plan: Mapping[str, Any] | None, workers: int
         said.seek(0)
         shown = said.read()
     if "Unable to read RWLock-file" in shown:  # dvc itself was killed while it wrote that file, not whole or not at all
-        print("dvc left a torn .dvc/tmp/rwlock: deleted, as README says", flush=True)
+        print("dvc left a torn .dvc/tmp/rwlock: deleted, as docs/troubleshooting.md says", flush=True)
         (arena.project.root / ".dvc/tmp/rwlock").unlink()
         return start(arena, stage, plan, workers)
     return status, shown
