@@ -78,7 +78,8 @@ def co_train(params: Params) -> None:
         WARM_UP_TARGET / NETWORK,
     ]
     tracked = params.model_dump(include={"seed", "model", "optim", "co_train"})
-    with WorkingFolder("co_train", params=tracked, inputs=inputs, outputs=CO_TRAIN).held() as working:
+    run = WorkingFolder("co_train", params=tracked, inputs=inputs, computing=setting.computing, outputs=CO_TRAIN)
+    with run.held() as working:
         pictures, runtime = working.path / "mixing", params.runtime
         state = trainer.run(
             streams,

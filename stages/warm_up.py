@@ -64,7 +64,8 @@ def warm_up(domain: str, params: Params) -> None:
     streams = {domain: Stream(index, roots, schedule.batch, schedule.crop, cache)}
     name = f"warm_up_{domain}"
     tracked = {"seed": params.seed, **params.model_dump(include={"model", "optim"}), name: schedule.model_dump()}
-    with WorkingFolder(name, params=tracked, inputs=inputs, outputs=folder).held() as working:
+    run = WorkingFolder(name, params=tracked, inputs=inputs, computing=setting.computing, outputs=folder)
+    with run.held() as working:
         runtime = params.runtime
         state = train_supervised(
             network,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dstc.config.params import Params
 from dstc.config.sections import Model, Optim, Runtime, Training
 from dstc.core import processes
-from dstc.core.device import choose_device, set_up
+from dstc.core.device import choose_device, computing, set_up
 from dstc.core.errors import UserError
 from dstc.core.index import DomainIndex
 from dstc.core.randomness import stream_seed
@@ -77,6 +77,11 @@ class Setting:
         """Which share of each batch this process reads."""
         return processes.rank(), processes.count()
 
+    @property
+    def computing(self) -> dict[str, str]:
+        """What of the machine changes the bits of a training."""
+        return computing(self.device)
+
     def new_network(self) -> DeepLabV2:
         """A network before any warm-up: random, or with `model.initial_weights`."""
         weights = initial_weights(self.model.initial_weights, self.model.backbone)
@@ -126,6 +131,7 @@ class Setting:
             "optim": self.optim.model_dump(),
             "seed": self.seed,
             "torch": str(torch.__version__),
+            "computed_with": self.computing,
             **more,
         }
         save_network(path, network, description)
