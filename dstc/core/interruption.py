@@ -1,17 +1,21 @@
 """Being asked to stop, by SIGINT (Ctrl-C) or SIGTERM.
 
 The first signal is answered at once, but for what must be done whole (`held_back`); a second one ends the process there and
-then, by the system's own hand.
+then.
 """
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SAME_REQUEST = 1.0  # seconds: what comes again so soon came by two ways, such as from a batch system and from torchrun
 
 
 class Interrupted(KeyboardInterrupt):
@@ -42,13 +46,24 @@ def listening() -> Iterator[None]:
         yield
         return
     before = {number: signal.signal(number, _note) for number in SIGNALS}
+    out, into = os.pipe()
+    os.set_blocking(into, False)
+    signal.set_wakeup_fd(into, warn_on_full_buffer=False)
+    threading.Thread(target=_end_at_the_second, args=(out,), daemon=True).start()
     _Asked.listening = True
     try:
         yield
     finally:
+        ignore_the_second()
+        os.close(into)
         for number, handler in before.items():
             signal.signal(number, handler)
         _Asked.listening, _Asked.number = False, None
+
+
+def ignore_the_second() -> None:
+    """Leave to others what a second signal does."""
+    signal.set_wakeup_fd(-1)
 
 
 @contextmanager
@@ -64,12 +79,24 @@ def held_back(held: bool = True) -> Iterator[None]:
 
 
 def _note(number: int, _: FrameType | None) -> None:
-    for each in SIGNALS:
-        signal.signal(each, signal.SIG_DFL)
-    _Asked.number = number
-    _raise_what_has_come()
+    if _Asked.number is None:
+        _Asked.number = number
+        _raise_what_has_come()
 
 
 def _raise_what_has_come() -> None:
     if _Asked.number is not None and not _Asked.held_back:
         raise Interrupted(_Asked.number)
+
+
+def _end_at_the_second(numbers: int) -> None:
+    """End the process at its second signal, whatever its main thread is at: this one reads of each as it comes."""
+    first = None
+    while number := os.read(numbers, 1):
+        now = time.monotonic()
+        if number[0] not in SIGNALS:
+            continue
+        if first is not None and now - first > SAME_REQUEST:
+            os._exit(128 + number[0])
+        first = first or now
+    os.close(numbers)

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, BinaryIO, TypeVar
 
 from dstc.core.errors import UserError
-from dstc.core.interruption import SIGNALS
+from dstc.core.interruption import SIGNALS, ignore_the_second
 
 Position = TypeVar("Position")
 Item = TypeVar("Item")
@@ -156,6 +156,7 @@ def _live(work: Callable[[BinaryIO], None], other_end: int, pipe: int) -> None:
     os.setpgid(0, 0)  # Ctrl-C, and a SIGTERM to the group, are for the main process to answer, which needs its workers
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
+    ignore_the_second()  # of the main process, whose ear this one has inherited
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     os.close(other_end)
     with suppress(BrokenPipeError), os.fdopen(pipe, "wb") as stream:

@@ -106,6 +106,7 @@ CHANGES: dict[str, tuple[Callable[[], Any], str]] = {
     "the split": (_other_split, "input data/split"),
     "the code": (lambda: None, "code dstc.training.loop"),
     "torch": (lambda: None, "version of torch"),
+    "the threads": (lambda: set_params(runtime={"threads": 2}), "runtime.threads"),
 }
 
 
