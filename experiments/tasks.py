@@ -79,7 +79,8 @@ def pipeline() -> dict[str, Stage]:
         listed = [*entry["outs"], *entry.get("metrics", [])]
         outs = tuple(path for out in listed for path in ([out] if isinstance(out, str) else out))
         command = tuple(shlex.split(entry["cmd"])[3:])  # after `exec python -m`
-        stages[name] = Stage(name, command, tuple(entry["params"]), tuple(dep for dep in entry["deps"] if dep not in untold), outs)
+        deps = tuple(dep for dep in entry["deps"] if dep not in untold)
+        stages[name] = Stage(name, command, tuple(entry["params"]), deps, outs)
     return stages
 
 
