@@ -26,6 +26,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
+def names_its_cause(error: OSError) -> bool:
+    """Whether it is of a certain file, or of a full disk: then it is the user's to mend."""
+    return error.filename is not None or error.errno in FULL
+
+
 def _end(message: str) -> NoReturn:
     print("".join(f"error: {line}\n" for line in message.splitlines()), end="", file=sys.stderr)
     raise SystemExit(1) from None
@@ -51,7 +56,7 @@ def exit_on_user_error() -> Iterator[None]:
     except UserError as error:
         _end(str(error))
     except OSError as error:  # a full disk, a folder that cannot be written, a file where a folder belongs
-        if error.filename is None and error.errno not in FULL:
+        if not names_its_cause(error):
             raise
         kept = "; what was there before is as it was" if error.errno in FULL else ""
         _end(f"{error.filename or 'writing'}: {error.strerror}{kept}")

@@ -18,7 +18,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, BinaryIO, TypeVar
 
-from dstc.core.errors import UserError
+from dstc.core.errors import UserError, names_its_cause
 from dstc.core.interruption import SIGNALS, ignore_the_second
 
 Position = TypeVar("Position")
@@ -34,7 +34,7 @@ def read_ahead(
     """What `read` gives for each of the positions, in order, read by `workers` processes (0: by this one).
 
     Each worker is an item ahead. One that ends, that is stuck, or in which `read` fails comes up as a UserError that names
-    `what` was to be read. Arrays may be written to.
+    `what` was to be read, or as the OSError that names its cause. Arrays may be written to.
     """
     if workers == 0:
         for position in positions:
@@ -47,7 +47,7 @@ def read_ahead(
             team.append(_started(partial(_work, read, positions[number::count], what), what, number, workers))
         for number in range(len(positions)):
             item = team[number % count].next()
-            if isinstance(item, UserError):
+            if isinstance(item, (UserError, OSError)):
                 raise item
             yield item
     finally:
@@ -58,11 +58,11 @@ def read_ahead(
 def _attempted(read: Callable[[Position], Item], position: Position, what: str) -> Item:
     try:
         return read(position)
-    except UserError:
-        raise
     except MemoryError:
         raise UserError(f"{what}: not enough memory; lower runtime.workers, batch, crop or data.*.resize") from None
     except Exception as error:
+        if isinstance(error, UserError) or (isinstance(error, OSError) and names_its_cause(error)):
+            raise
         place = traceback.extract_tb(error.__traceback__)[-1]
         raise UserError(
             f"{what}: {type(error).__name__}: {error} ({place.filename}, line {place.lineno}); if the files and their disk "
@@ -124,8 +124,8 @@ class _Worker:
         # Seconds are counted, not read off a clock: all processes may have been suspended for hours.
         if not any(self.poll.poll(1000) for _ in range(PATIENCE)):
             raise UserError(
-                f"{self.what}: process {self.process.pid} has read nothing for {PATIENCE} s; is the disk or network at "
-                "work that the images lie on? With runtime.workers: 0 none is waited for"
+                f"{self.what}: worker process {self.process.pid} has sent nothing for {PATIENCE} s; is the disk or network "
+                "at work that the images lie on? With runtime.workers: 0 none is waited for"
             )
 
     def _death(self) -> UserError:
@@ -133,7 +133,7 @@ class _Worker:
         code = self.process.exitcode or 0
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         return UserError(
-            f"{self.what}: process {self.process.pid}, which reads them, {how}; if memory ran out (dmesg says so), lower "
+            f"{self.what}: worker process {self.process.pid} {how}; if memory ran out (dmesg says so), lower "
             "runtime.workers, batch or crop"
         )
 
@@ -170,7 +170,7 @@ def _work(read: Callable[[Position], Item], positions: Sequence[Position], what:
     for position in positions:
         try:
             parts = _attempted(packed, position, what)
-        except UserError as error:
+        except (UserError, OSError) as error:
             parts = _packed(error)
         stream.writelines(parts)
         stream.flush()

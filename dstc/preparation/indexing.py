@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +13,7 @@ from dstc.core.index import DomainIndex
 from dstc.core.progress import progress
 from dstc.core.randomness import generator
 from dstc.core.taxonomy import Classes
+from dstc.core.workers import read_ahead
 from dstc.preparation.checks import Checked, Rules, check_pair
 from dstc.preparation.label_rules import LabelRules
 from dstc.preparation.layouts import Pair, list_images, list_pairs
@@ -60,14 +58,13 @@ File = tuple[int, Pair]  # the number of its folder, and the pair
 
 
 def index_domains(source: Domain, target_train: Domain, target_val: Domain, *, workers: int) -> Indexed:
-    """Read every file of the domains with `workers` processes (0, 1: this one). One UserError lists all problems found.
+    """Read every file of the domains with `workers` processes (0: this one). One UserError lists all problems found.
 
     A missing folder ends it before any file is read: whoever mistyped a path should not wait for 25,000 images.
     """
     domains = (source, target_train, target_val)
     listed = _list_all(domains)
-    with _mapping(workers) as mapping:
-        checked = [_check_all(domain, files, mapping) for domain, files in zip(domains, listed, strict=True)]
+    checked = [_check_all(domain, files, workers) for domain, files in zip(domains, listed, strict=True)]
     problems = [problem for results in checked for one in results for problem in one.problems]
     problems += [*_palette_problems(domains[:1], checked[:1]), *_palette_problems(domains[1:], checked[1:])]
     refuse(problems)
@@ -106,18 +103,9 @@ def _list(domain: Domain, number: int, folder: Path) -> list[Pair]:
     return [pairs[position] for position in sorted(order[domain.held_out :])]
 
 
-@contextmanager
-def _mapping(workers: int) -> Iterator[Callable[..., Iterator[Checked]]]:
-    if workers <= 1:
-        yield map
-        return
-    # Spawned, not forked: a fork of a process that holds threads (torch's, in tests) can hang.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield partial(pool.map, chunksize=16)
-
-
-def _check_all(domain: Domain, files: Sequence[File], mapping: Callable[..., Iterator[Checked]]) -> list[Checked]:
-    results = mapping(partial(_check_one, domain.rules, domain.folders), files)
+def _check_all(domain: Domain, files: Sequence[File], workers: int) -> list[Checked]:
+    check = partial(_check_one, domain.rules, domain.folders)
+    results = read_ahead(check, files, workers, what=f"checking {domain.name}")
     checked = []
     with progress(total=len(files), desc=f"checking {domain.name}", unit="image") as bar:
         for result in results:

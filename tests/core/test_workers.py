@@ -88,6 +88,24 @@ def test_a_users_mistake_and_a_lack_of_memory_are_told_as_such(count: int) -> No
         next(read_ahead(too_large, [0], count, what="images"))
 
 
+@pytest.mark.parametrize("count", [0, 2])
+def test_an_error_of_a_file_or_of_a_full_disk_comes_as_it_is_and_others_of_the_system_with_their_place(
+    count: int,
+) -> None:
+    def reader(error: OSError) -> Iterator[None]:
+        def read(_: int) -> None:
+            raise error
+
+        return read_ahead(read, [0], count, what="images")
+
+    with pytest.raises(FileNotFoundError, match=r"\[Errno 2\] gone: 'x\.png'"):
+        next(reader(FileNotFoundError(2, "gone", "x.png")))
+    with pytest.raises(OSError, match=r"^\[Errno 28\] full$"):
+        next(reader(OSError(28, "full")))
+    with pytest.raises(UserError, match=r"^images: OSError: \[Errno 5\] broken"):
+        next(reader(OSError(5, "broken")))
+
+
 def test_an_item_that_cannot_be_sent_is_told_too() -> None:
     with pytest.raises(UserError, match=r"^images: .*pickle"):
         next(read_ahead(lambda _: lambda: None, [0], 1, what="images"))
@@ -111,7 +129,7 @@ def test_a_worker_that_ends_is_missed(end: object, told: str) -> None:
 
     items = read_ahead(read, range(9), 2, what="images")
     assert [next(items) for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(UserError, match=rf"^images: process \d+, which reads them, {told}; if memory ran out"):
+    with pytest.raises(UserError, match=rf"^images: worker process \d+ {told}; if memory ran out"):
         next(items)
 
 
@@ -139,7 +157,9 @@ def test_a_worker_that_is_stuck_is_not_waited_for_without_end(monkeypatch: pytes
     (pid,) = children()
     time.sleep(0.1)
     os.kill(pid, signal.SIGSTOP)
-    with pytest.raises(UserError, match=rf"^images: process {pid} has read nothing for 1 s; is the disk or network"):
+    with pytest.raises(
+        UserError, match=rf"^images: worker process {pid} has sent nothing for 1 s; is the disk or network"
+    ):
         next(items)
 
 
