@@ -6,7 +6,8 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
-from pathlib import Path
+
+from dstc.core.device import processor
 
 
 def description() -> str:
@@ -20,19 +21,13 @@ def description() -> str:
     lines = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "commit": _commit(),
-        "processor": f"{_processor()}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}",
+        "processor": f"{processor()}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}",
         "memory": f"{memory:.0f} GiB",
         "GPU": gpu,
         "versions": f"Python {platform.python_version()}, torch {torch.__version__}, numpy {numpy.__version__}, "
         f"Pillow {PIL.__version__}",
     }
     return "".join(f"- {key}: {value}\n" for key, value in lines.items())
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    models = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    return models[0].split(":", 1)[1].strip() if models else platform.machine()
 
 
 def _commit() -> str:

@@ -17,12 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import ImageOps
 
 from dstc.core.device import choose_device, set_up
 from dstc.core.errors import UserError, exit_on_user_error
 from dstc.core.files import require_writable
-from dstc.core.image_files import decode_image
+from dstc.core.image_files import allow_any_size, decode_image
 from dstc.core.progress import progress
 from dstc.evaluation.inference import Views
 from dstc.prediction.found_images import find_images
@@ -55,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--window", type=size, metavar="WIDTHxHEIGHT",
                         help="look through overlapping windows of so many pixels, at least 16x16; for images that do not "
                         "fit the memory")  # fmt: skip
+    parser.add_argument("--allow-large", action="store_true", help="also images of more than 179 million pixels, which are "
+                        "refused otherwise, as a small damaged file can pretend to be so large")  # fmt: skip
     seen = parser.add_mutually_exclusive_group()
     seen.add_argument("--size", type=size, metavar="WIDTHxHEIGHT", help="the network sees every image at this size, instead "
                       "of with as many pixels as those that it was trained on")  # fmt: skip
@@ -64,13 +65,15 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="auto (a GPU if there is one), cpu, cuda, cuda:1, ... (if not given: %(default)s)",
     )
-    parser.add_argument("--threads", type=threads, default=0, help="CPU threads; 0 leaves torch's choice")
+    parser.add_argument("--threads", type=threads, default=0, help="CPU threads; 0: one for each core that it may use")
     return parser
 
 
 def predict_all(options: argparse.Namespace) -> None:
     """Predict every image that can be read; then name those that cannot."""
     images = find_images(options.images, options.out)
+    if options.allow_large:
+        allow_any_size()
     set_up(options.threads)
     device = choose_device(options.device, "--device")
     trained = [load_trained(path, device) for path in (options.network, *options.average_with)]
@@ -83,8 +86,7 @@ def predict_all(options: argparse.Namespace) -> None:
     with progress(total=len(images), desc="predicting", unit="image") as bar:
         for name, path in images.items():
             try:
-                # As viewers show it: turned, where its EXIF orientation says so.
-                image = ImageOps.exif_transpose(decode_image(path.read_bytes(), str(path)))
+                image = decode_image(path.read_bytes(), str(path))
                 seen = _size(options, trained[0], image.size)
                 label = predict_image(trained, image, size=seen, views=views, device=device)
             except (UserError, OSError) as error:

@@ -4,8 +4,10 @@
     python -m dstc.presets NAME [key=value ...]                   merge into params.yaml; its comments stay
     python -m dstc.presets NAME [key=value ...] --flags | xargs dvc exp run
 
-A preset is an overlay: it holds only the parameters that it sets. Hydra's composition, which DVC offers for this, would
-overwrite params.yaml on every `dvc exp run`, comments included, and go unseen by `dvc repro`.
+A preset holds only the parameters in which it differs from presets/_default.yaml, from which every preset starts: it sets
+all parameters, whatever was in params.yaml, but for `runtime` and for the paths that it requires, which are the user's own.
+Hydra's composition, which DVC offers for this, would overwrite params.yaml on every `dvc exp run`, comments included, and
+go unseen by `dvc repro`.
 
 Three keys of a preset are not parameters: `about` (one line for the list), `extends` (the preset or presets to start
 from, later ones winning) and `requires` (dotted keys whose values are paths of one's own machine, with an example
@@ -20,18 +22,19 @@ import re
 import reprlib
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dstc.config.params import check_params, load_yaml, read_yaml
-from dstc.config.yaml_editing import merged_text
+from dstc.config.yaml_editing import is_section, merged_text
 from dstc.core.errors import UserError, exit_on_user_error, nearest
 from dstc.core.files import write_text
 
 Tree = dict[str, Any]  # nested sections, as in params.yaml
 
 PRESETS = Path("presets")
+DEFAULT = "_default.yaml"
 PARAMS = Path("params.yaml")
 
 
@@ -53,11 +56,13 @@ def preset_names(folder: Path = PRESETS) -> list[str]:
 
 
 def read_preset(name: str, folder: Path = PRESETS) -> Preset:
-    """A preset by the name that a user typed, with all that it extends."""
+    """A preset by the name that a user typed, with all that it extends, and below that the default."""
     known = preset_names(folder)
     if name not in known:
         raise UserError(f"preset '{name}': there is none of that name{nearest(name, known)}\n{_listed(known, folder)}")
-    return _read(name, folder, ())
+    preset, overlay = _read(name, folder, ()), read_yaml(folder / DEFAULT)
+    merge(overlay, preset.overlay)
+    return replace(preset, overlay=overlay)
 
 
 def _read(name: str, folder: Path, trail: tuple[str, ...]) -> Preset:
@@ -99,11 +104,15 @@ def _listed(names: list[str], folder: Path) -> str:
 # --- settings and trees
 
 
-def merge(tree: Tree, overlay: Mapping[str, Any]) -> None:
-    """Set in `tree` what `overlay` holds; sections are merged, any other value, lists too, is replaced."""
+def merge(tree: Tree, overlay: Mapping[str, Any], shape: Mapping[str, Any] | None = None) -> None:
+    """Set in `tree` what `overlay` holds; sections are merged, any other value, lists too, is replaced.
+
+    With a `shape`, only what it has as a section is one: a table of labels, empty or null there, is a value.
+    """
     for key, value in overlay.items():
-        if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
-            merge(tree[key], value)
+        inside = None if shape is None else shape.get(key)
+        if isinstance(value, Mapping) and isinstance(tree.get(key), dict) and (shape is None or is_section(inside)):
+            merge(tree[key], value, inside)
         else:
             tree[key] = copy.deepcopy(value)
 
@@ -115,18 +124,22 @@ def parse_settings(settings: Iterable[str]) -> Tree:
         key, equals, text = setting.partition("=")
         if not equals or not all(key.split(".")):
             raise UserError(f"'{setting}': must be key=value with a dotted key, such as split.size=200")
-        value = load_yaml(text, f"'{setting}'")
-        for part in reversed(key.split(".")):
-            value = {part: value}
-        merge(overlay, value)
+        merge(overlay, _nested(key, load_yaml(text, f"'{setting}'")))
     return overlay
 
 
+def _nested(key: str, value: Any) -> Tree:
+    """A tree that holds one value, at a dotted key."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return dict(value)
+
+
 def leaves(overlay: Mapping[str, Any], known: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values; a mapping with keys that `known` lacks (one's own classes) is one value."""
+    """Dotted keys and values; what is no section in `known`, such as a table of labels, is one value."""
     for key, value in overlay.items():
         inside = known.get(key)
-        if isinstance(value, Mapping) and isinstance(inside, Mapping) and value.keys() <= inside.keys():
+        if isinstance(value, Mapping) and is_section(inside):
             yield from leaves(value, inside, f"{prefix}{key}.")
         else:
             yield prefix + key, value
@@ -144,23 +157,34 @@ def value_at(tree: Mapping[str, Any], dotted: str) -> Any:
 
 
 def resolve(name: str, settings: Sequence[str], params: Tree, folder: Path = PRESETS) -> tuple[Tree, Tree]:
-    """(the overlay of a preset and the settings typed beside it, the checked parameters that it makes of `params`)."""
+    """(all that a preset and the settings typed beside it set, the checked parameters that they make of `params`)."""
     preset, typed = read_preset(name, folder), parse_settings(settings)
     overlay, merged = copy.deepcopy(preset.overlay), copy.deepcopy(params)
+    own = kept(preset, params)
+    for key, value in own.items():
+        merge(overlay, _nested(key, value))
     merge(overlay, typed)
-    merge(merged, overlay)
     # Before the check: its complaints about the embedded world would hide what is really missing.
-    _demand_paths(name, preset, settings, typed, merged)
+    missing = [key for key in preset.requires if key not in own and value_at(typed, key) is None]
+    _demand(name, preset, settings, missing)
+    merge(merged, overlay, shape_of(params, folder))
     check_params(merged, f"params.yaml with preset '{name}'")
     return overlay, merged
 
 
-def _demand_paths(name: str, preset: Preset, settings: Sequence[str], typed: Tree, merged: Tree) -> None:
-    missing = [
-        key
-        for key in preset.requires
-        if value_at(typed, key) is None and not Path(str(value_at(merged, key))).is_absolute()
-    ]
+def shape_of(params: Tree, folder: Path = PRESETS) -> Tree:
+    """Parameters that show what is a section: the default's, and `runtime` of the user."""
+    return {**params, **read_yaml(folder / DEFAULT)}
+
+
+def kept(preset: Preset, params: Tree) -> dict[str, Any]:
+    """By dotted key what stays as it is in `params`: paths of the user's machine, where a preset requires them."""
+    found = {key: value_at(params, key) for key in preset.requires if Path(str(value_at(params, key))).is_absolute()}
+    unlabeled = value_at(params, "paths.unlabeled")
+    return found | ({"paths.unlabeled": unlabeled} if "paths.target" in found and unlabeled else {})
+
+
+def _demand(name: str, preset: Preset, settings: Sequence[str], missing: Sequence[str]) -> None:
     if missing:
         command = [name, *settings, *(f"{key}={preset.requires[key]}" for key in missing)]
         raise UserError(
@@ -172,24 +196,27 @@ def _demand_paths(name: str, preset: Preset, settings: Sequence[str], typed: Tre
 # --- printing
 
 
-def changes(before: Tree, after: Tree) -> list[str]:
+def changes(before: Tree, after: Tree, shape: Tree) -> list[str]:
     """`key: old -> new`, one line for each parameter that differs."""
     return [
         f"{key}: {override_value(value_at(before, key))} -> {override_value(new)}"
-        for key, new in leaves(after, before)
+        for key, new in leaves(after, shape)
         if new != value_at(before, key)
     ]
 
 
-def flags(overlay: Tree, params: Tree) -> str:
+def flags(overlay: Tree, shape: Tree) -> str:
     """The overlay as `-S` flags, quoted for a shell (and for xargs).
 
     All of it, not only what differs from params.yaml, so that a saved command line keeps its meaning.
     """
     words = []
-    for key, value in leaves(overlay, params):
-        add = "++" if isinstance(value, Mapping) else ""  # Hydra refuses new keys without it
-        words += ["-S", f"{add}{key}={override_value(value)}"]
+    for key, value in leaves(overlay, shape):
+        if isinstance(value, Mapping):  # Hydra would merge it into the old one, and refuses new keys without ++
+            words += ["-S", f"{key}=null"]  # which means an empty one, and DVC fails to write that
+            words += ["-S", f"++{key}={override_value(value)}"] if value else []
+        else:
+            words += ["-S", f"{key}={override_value(value)}"]
     return shlex.join(words)
 
 
@@ -237,7 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _print_list()
         elif options.flags:
             params = read_yaml(PARAMS)
-            print(flags(resolve(options.name, options.settings, params)[0], params))
+            print(flags(resolve(options.name, options.settings, params)[0], shape_of(params)))
         else:
             _merge_into_params(options.name, options.settings)
 
@@ -253,11 +280,12 @@ def _print_list() -> None:
 def _merge_into_params(name: str, settings: Sequence[str]) -> None:
     before = read_yaml(PARAMS)
     overlay, after = resolve(name, settings, before)
-    write_text(PARAMS, merged_text(PARAMS.read_text(encoding="utf-8"), overlay))
-    print("\n".join(changes(before, after)) or f"{PARAMS} already holds preset '{name}'")
-    for key in read_preset(name).requires:  # perhaps left by another preset: let the user see them
-        if value_at(overlay, key) is None:
-            print(f"{key}: kept {value_at(after, key)}")
+    shape = shape_of(before)
+    write_text(PARAMS, merged_text(PARAMS.read_text(encoding="utf-8"), overlay, shape))
+    print("\n".join(changes(before, after, shape)) or f"{PARAMS} already holds preset '{name}'")
+    for key, value in kept(read_preset(name), before).items():  # perhaps left by another preset: let the user see them
+        if value_at(after, key) == value and value_at(parse_settings(settings), key) is None:
+            print(f"{key}: kept {override_value(value) if isinstance(value, list) else value}")
 
 
 if __name__ == "__main__":

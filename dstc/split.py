@@ -13,7 +13,7 @@ import numpy as np
 from dstc.core.errors import UserError, nearest
 from dstc.core.files import atomic_folder
 from dstc.core.index import SPLIT_FILES
-from dstc.core.names import IMAGE_ENDINGS, stays_inside
+from dstc.core.names import IMAGE_ENDINGS, normal_form, stays_inside
 
 LONGEST_NAME = 4096  # of a path, in Linux
 
@@ -101,8 +101,11 @@ class _Finder:
 
 
 def _readings(line: str) -> Iterator[str]:
-    """What a line may mean: the name as it stands, or without what lists of other projects have around it."""
+    """What a line may mean: the name as it stands, or without what lists of other projects or systems have around it."""
     yield line
+    if "\\" in line:
+        line = line.replace("\\", "/")
+        yield line
     columns = re.split(r"[\s,]+", line)
     if len(columns) == 2 and PurePosixPath(columns[1]).suffix.lower() in IMAGE_ENDINGS:
         line = columns[0]
@@ -117,8 +120,8 @@ def _one_ends_in_other(parts: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 
 def _parts(name: str) -> tuple[str, ...]:
-    """The path's parts without ending and without Cityscapes' suffix."""
-    path = PurePosixPath(name)
+    """The path's parts in their normal form, without ending and without Cityscapes' suffix."""
+    path = PurePosixPath(normal_form(name))
     last = path.stem if path.suffix.lower() in IMAGE_ENDINGS else path.name
     return (*(part for part in path.parent.parts if part != "/"), last.removesuffix("_leftImg8bit"))
 
@@ -127,4 +130,4 @@ def write_split(folder: Path, labeled: Sequence[str], unlabeled: Sequence[str]) 
     """Write labeled.txt and unlabeled.txt, one name a line, as `dstc.core.index.read_split` reads them."""
     with atomic_folder(folder) as partial:
         for file, names in zip(SPLIT_FILES, (labeled, unlabeled), strict=True):
-            (partial / file).write_text("".join(f"{name}\n" for name in names))
+            (partial / file).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")

@@ -2,22 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from torch import Tensor
 
+from dstc.config.params import Params
 from dstc.config.sections import Training
 from dstc.core import processes
+from dstc.core.places import NETWORK
 from dstc.core.randomness import stream_seed
 from dstc.data.loaders import Crops, Stream, ValidationImages, image_names, training_batches
 from dstc.models.deeplab_v2 import DeepLabV2
 from dstc.training.context import TrainingContext
 from dstc.training.cross_entropy import cross_entropy
-from dstc.training.loop import CheckpointPolicy, train
+from dstc.training.loop import CheckpointPolicy, Plan, train
 from dstc.training.optimizer import poly_schedule, set_learning_rate
+from dstc.training.stage import checkpoints_of, write_training
 from dstc.training.state import TrainingState
 from dstc.training.validation import validate
+
+
+def train_and_write(
+    name: str,
+    streams: Mapping[str, Stream],
+    schedule: Training,
+    folder: Path,
+    *,
+    params: Params,
+    val: ValidationImages,
+    inputs: Sequence[Path],
+) -> None:
+    """A stage's work: train a new network on the streams, and write it and its curves to `folder`. An interrupted run of the
+    same parameters and `inputs` is resumed."""
+    context = TrainingContext.of(params, val.index.classes)
+    network = context.networks.new()
+    tracked = {"seed": params.seed, **params.model_dump(include={"model", "optim"}), name: schedule.model_dump()}
+    with checkpoints_of(name, tracked=tracked, inputs=inputs, outputs=folder, context=context) as checkpoints:
+        state = train_supervised(
+            network, streams, name=name, context=context, schedule=schedule, val=val, checkpoints=checkpoints
+        )
+        write_training(
+            state,
+            {name: folder / NETWORK},
+            context=context,
+            checkpoints=checkpoints,
+            streams=streams,
+            target=val.index,
+            schedule=schedule,
+        )
 
 
 def train_supervised(
@@ -48,19 +82,17 @@ def train_supervised(
         learner.step()
         return learner.losses
 
-    train(
-        lambda first: training_batches(
-            streams, seed=seed, first=first, iterations=schedule.iterations, workers=workers, share=context.share
-        ),
-        step,
-        state,
+    plan = Plan(
         name=name,
         iterations=schedule.iterations,
         learning_rate=poly_schedule(schedule, context.optim.poly_power),
+        batches=lambda first: training_batches(
+            streams, seed=seed, first=first, iterations=schedule.iterations, workers=workers, share=context.share
+        ),
+        step=step,
         validate=lambda _: validate({"target": network}, val, context),
         validate_every=schedule.validate_every,
-        device=context.device,
-        keeping=checkpoints,
         images=lambda iteration: image_names(streams, iteration, seed=seed),
     )
+    train(plan, state, device=context.device, checkpoints=checkpoints)
     return state

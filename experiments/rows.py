@@ -1,56 +1,71 @@
-"""Measured rows in CSV files that git keeps: appended as they come, so that a sweep that is cut off goes on."""
+"""Measured rows in CSV files that git keeps. Rows are added as they come, and none is ever changed."""
 
 from __future__ import annotations
 
+import csv
 import fcntl
+import io
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+from dstc.core.files import write_text
 
-RESULTS = Path(__file__).parent / "results"
-Row = dict[str, Any]
+Row = Mapping[str, Any]
 
 
+def in_words(row: Row) -> str:
+    return ", ".join(f"{column}={value}" for column, value in row.items())
+
+
+@dataclass(frozen=True)
 class Rows:
-    """The rows of one experiment; `key` columns say which measurement a row is."""
+    """The rows of a study; with `commit`, each lot of them becomes a commit of that file alone."""
 
-    def __init__(self, name: str, key: tuple[str, ...]) -> None:
-        self.path, self.key, self._lock = RESULTS / f"{name}.csv", key, threading.Lock()
+    path: Path
+    columns: tuple[str, ...]
+    commit: bool = False
 
-    def table(self) -> pd.DataFrame:
-        return pd.read_csv(self.path) if self.path.exists() else pd.DataFrame(columns=[*self.key])
+    def have(self, key: Row) -> bool:
+        """Whether there is a row with these values."""
+        there = csv.DictReader(io.StringIO(self._text()))
+        return any(all(row.get(column) == str(value) for column, value in key.items()) for row in there)
 
-    def has(self, **values: Any) -> bool:
-        table = self.table()
-        return bool(len(table)) and bool((table[list(values)] == pd.Series(values)).all(axis=1).any())
+    def add(self, rows: Iterable[tuple[Row, Row]]) -> None:
+        """Add rows, each given as its key and what was measured, unless one with that key has come meanwhile."""
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)  # several studies may run side by side
+            new = [{**key, **measured} for key, measured in rows if not self.have(key)]
+            text = io.StringIO()
+            writer = csv.DictWriter(text, self.columns, extrasaction="ignore", lineterminator="\n")
+            if not self.path.exists():
+                writer.writeheader()
+            writer.writerows(new)
+            write_text(self.path, self._text() + text.getvalue())
+            if self.commit and new:
+                self._commit(f"Rows of {self.path.stem}: {in_words(new[-1])}")
+        finally:
+            os.close(folder)
 
-    def add(self, rows: Iterable[Row]) -> None:
-        with self._lock, _one_at_a_time():
-            table = (
-                pd.concat([self.table(), pd.DataFrame(list(rows))]) if self.path.exists() else pd.DataFrame(list(rows))
-            )
-            table.drop_duplicates(list(self.key), keep="last").to_csv(self.path, index=False)
+    def _text(self) -> str:
+        return self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+
+    def _commit(self, message: str) -> None:
+        for command in (["add"], ["commit", "--quiet", "--no-verify", "-m", message, "--only"]):
+            done = subprocess.run(["git", *command, self.path.name], cwd=self.path.parent, check=False)
+            if done.returncode:  # such as where another git is at work: the next commit takes them along
+                print(f"the rows are in {self.path}, but not committed", flush=True)
 
 
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """Several measurements may run side by side, each of which reads the file and writes it anew."""
-    folder = os.open(RESULTS, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
-
-
-def in_pairs(jobs: Iterable[Callable[[], None]]) -> None:
-    """Run jobs two at a time, each on one thread: on two cores that is faster than one at a time on both."""
-    with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(job) for job in jobs]:
-            done.result()
+def code_version(project: Path) -> str:
+    """The last commit that changed anything but rows; with a + where such a change is not committed."""
+    for_code = ["--", ".", ":!experiments/results"]
+    log, status = (
+        subprocess.run(["git", *command, *for_code], cwd=project, capture_output=True, text=True, check=False).stdout
+        for command in (["log", "-1", "--format=%h"], ["status", "--porcelain", "-uno"])
+    )
+    return log.strip() + ("+" if status.strip() else "")

@@ -49,9 +49,7 @@ def co_train(params: Params) -> None:
     trainer = CoTrainer(branches, context=context, settings=settings, val=val)
 
     tracked = params.model_dump(include={"seed", "model", "optim", "co_train"})
-    with checkpoints_of(
-        "co_train", tracked=tracked, inputs=INPUTS, outputs=CO_TRAIN, runtime=params.runtime
-    ) as checkpoints:
+    with checkpoints_of("co_train", tracked=tracked, inputs=INPUTS, outputs=CO_TRAIN, context=context) as checkpoints:
         pictures = checkpoints.folder.path / "mixing"
         state = trainer.run(streams, pictures, checkpoints)
         if processes.is_first():

@@ -3,7 +3,7 @@
     python -m stages.prepare_data
     python -m stages.prepare_data --check      only tell what is found: images, sizes, classes, what looks wrong
 
-Where the paths are 'embedded', the built-in world is rendered to data/world first. All faults in the data are listed
+Where the paths are 'embedded', the built-in world is rendered to data/world first. All problems in the data are listed
 together; nothing is written then.
 """
 
@@ -38,7 +38,7 @@ def prepare(params: Params) -> None:
     indexed = index_domains(*_domains(params.paths, params.data), workers=params.runtime.workers)
     if not embedded:
         with atomic_folder(WORLD) as folder:
-            (folder / "README.txt").write_text(NO_WORLD)  # DVC needs the output to exist
+            (folder / "README.txt").write_text(NO_WORLD, encoding="utf-8")  # DVC needs the output to exist
     with atomic_folder(INDEX_SOURCE.parent) as folder:
         for index in indexed.indexes:
             save_index(index, folder / f"{index.domain}.json")
@@ -68,8 +68,13 @@ def _domains(paths: Paths, data: Data) -> tuple[Domain, Domain, Domain]:
 
 
 def _domain(data: Data, section: Source | Target, **rest: Any) -> Domain:
-    classes = task_classes(data.classes, data.own.class_names, data.own.colors)
-    labels = label_rules(section.layout, classes, data.own.labels, data.own.ignored)
+    own = data.own
+    classes = task_classes(data.classes, own.class_names, own.colors or {})
+    if isinstance(section, Target) and own.target_labels is not None:
+        table, ignored, of_target = own.target_labels, own.target_ignored, True
+    else:
+        table, ignored, of_target = own.labels or {}, own.ignored, False
+    labels = label_rules(section.layout, classes, table, ignored, tolerance=own.tolerance, of_target=of_target)
     resize = (section.resize[0], section.resize[1]) if section.resize else None
     return Domain(layout=section.layout, resize=resize, classes=classes, labels=labels, **rest)
 

@@ -14,16 +14,14 @@ from dstc.core.places import (
     INDEX_SOURCE,
     INDEX_TARGET_TRAIN,
     INDEX_TARGET_VAL,
-    NETWORK,
     SPLIT,
     WARM_UP_SOURCE,
     WARM_UP_TARGET,
 )
 from dstc.data.cache import open_cache
 from dstc.data.domains import Domains
-from dstc.supervised import train_supervised
-from dstc.training.context import TrainingContext
-from dstc.training.stage import checkpoints_of, run_training_stage, write_training
+from dstc.supervised import train_and_write
+from dstc.training.stage import run_training_stage
 
 FOLDERS = {"source": WARM_UP_SOURCE, "target": WARM_UP_TARGET}
 INPUTS = {
@@ -37,26 +35,15 @@ def warm_up(domain: str, params: Params) -> None:
     cache = open_cache(params.runtime.cache, params.runtime.cache_gigabytes)
     domains = Domains(params.paths.source, params.paths.target, params.paths.unlabeled, cache)
     stream_of = domains.source if domain == "source" else domains.labeled_target
-    streams, val = {domain: stream_of(schedule.batch, schedule.crop)}, domains.val()
-    context = TrainingContext.of(params, val.index.classes)
-    network, name, folder = context.networks.new(), f"warm_up_{domain}", FOLDERS[domain]
-
-    tracked = {"seed": params.seed, **params.model_dump(include={"model", "optim"}), name: schedule.model_dump()}
-    with checkpoints_of(
-        name, tracked=tracked, inputs=INPUTS[domain], outputs=folder, runtime=params.runtime
-    ) as checkpoints:
-        state = train_supervised(
-            network, streams, name=name, context=context, schedule=schedule, val=val, checkpoints=checkpoints
-        )
-        write_training(
-            state,
-            {name: folder / NETWORK},
-            context=context,
-            checkpoints=checkpoints,
-            streams=streams,
-            target=val.index,
-            schedule=schedule,
-        )
+    train_and_write(
+        f"warm_up_{domain}",
+        {domain: stream_of(schedule.batch, schedule.crop)},
+        schedule,
+        FOLDERS[domain],
+        params=params,
+        val=domains.val(),
+        inputs=INPUTS[domain],
+    )
 
 
 def main() -> None:

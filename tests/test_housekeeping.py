@@ -35,18 +35,6 @@ def test_every_command_answers_help_with_its_name_and_purpose(
     assert len(shown.splitlines()) > 4
 
 
-@pytest.mark.parametrize("module", ["experiments.compare", "experiments.variants"])
-def test_a_measurement_of_hours_starts_at_the_word_run_alone(
-    module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("experiments.rows.ThreadPoolExecutor", None)  # what it would start its jobs with
-    for arguments in ([], ["--help"], ["run", "no such variant"]):
-        monkeypatch.setattr(sys, "argv", [module, *arguments])
-        monkeypatch.delitem(sys.modules, module, raising=False)
-        runpy.run_module(module, run_name="__main__")
-        assert f"python -m {module} table" in capsys.readouterr().out
-
-
 def test_all_stages_are_among_the_commands_that_were_asked_for_help() -> None:
     stages = ("list_data", "prepare_data", "make_split", "warm_up", "co_train", "evaluate", "report")
     assert {f"stages.{stage}" for stage in stages} < set(COMMANDS)

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from dvc.utils.cli_parse import to_path_overrides
 from dvc.utils.hydra import apply_overrides
+from ruamel.yaml import YAML
 
 from dstc.config.params import Params, check_params, read_params, read_yaml
 from dstc.core.errors import UserError
-from dstc.presets import main, merge, merged_text, parse_settings, preset_names, read_preset, resolve, value_at
+from dstc.presets import main, merge, merged_text, preset_names, resolve, value_at
 
 ROOT = Path(__file__).parents[1]
 PATHS = ["paths.source=/data/a b", "paths.target=/data/target"]
@@ -131,12 +132,66 @@ def test_synthia_differs_from_gta5_in_its_source_and_classes_alone() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_preset_means_the_same_whatever_preset_came_before(name: str) -> None:
-    overlay = read_preset(name, ROOT / "presets").overlay
-    merge(overlay, parse_settings(settings_for(name)))
     for other in NAMES:
-        afterwards = copy.deepcopy(merged(other))
-        merge(afterwards, overlay)
-        assert afterwards == merged(name), other
+        assert resolve(name, settings_for(name), merged(other), ROOT / "presets")[1] == merged(name), other
+
+
+def test_the_default_is_params_yaml_as_it_is_shipped_but_for_the_users_own_section() -> None:
+    shipped = read_yaml(ROOT / "params.yaml")
+    del shipped["runtime"]
+    assert read_yaml(ROOT / "presets/_default.yaml") == shipped
+
+
+OWN = """\
+paths: {source: /rendered, target: /photos}
+data:
+  classes: own
+  source: {layout: folders, resize: null}
+  target: {layout: csv}
+  own: {class_names: [road, car], labels: {road: [1], car: [2]}, target_labels: {road: ["#000000"], car: ["#ffffff"]}}
+"""
+
+
+def own_preset(project: Path, name: str = "own", text: str = OWN) -> None:
+    (project / f"presets/{name}.yaml").write_text(text)
+
+
+@pytest.mark.parametrize("flags", [False, True], ids=["merged", "as flags"])
+@pytest.mark.parametrize(
+    "order", [["gta5_cityscapes_released", "own", "other"], ["other", "own", "synthia_cityscapes"]]
+)
+def test_presets_of_ones_own_and_the_projects_follow_each_other_without_a_trace(
+    project: Path, order: list[str], flags: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own_preset(project)
+    other = OWN.replace("road", "way").replace("car", "van").replace("}}", "}, colors: {way: '#010203'}}")
+    own_preset(project, "other", f"{other}model: {{backbone: mobilenet_v2}}\noptim: {{momentum: 0.5}}\n")
+    shipped = (project / "params.yaml").read_text()
+    for name in order:
+        given = settings_for(name) if "_" in name else []
+        expected = resolve(name, given, YAML(typ="safe").load(shipped))[1]
+        if flags:
+            capsys.readouterr()
+            main([name, *given, "--flags"])
+            apply_overrides("params.yaml", to_path_overrides(shlex.split(capsys.readouterr().out)[1::2])["params.yaml"])
+        else:
+            main([name, *given])
+            assert comments((project / "params.yaml").read_text()) == comments(shipped)
+        assert read_yaml(Path("params.yaml")) == expected, name
+        read_params()
+
+
+def test_the_users_own_section_and_folders_without_labels_stay(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own_preset(project)
+    main(["gta5_cityscapes", *PATHS, "paths.unlabeled=[/more]", "runtime.device=cpu", "seed=3"])
+    main(["synthia_cityscapes"])
+    params = read_params()
+    assert (params.paths.unlabeled, params.runtime.device, params.seed) == (["/more"], "cpu", 0)
+    assert "paths.unlabeled: kept ['/more']" in capsys.readouterr().out.replace("[/more]", "['/more']")
+    main(["own"])
+    assert read_params().paths.unlabeled == []
 
 
 def test_no_preset_holds_a_path_of_somebodys_disk() -> None:
@@ -160,6 +215,12 @@ def test_a_changed_value_changes_its_own_line_alone() -> None:
     assert merged_text(text, {"a": {"b": None}}) == text.replace("[1, 2]   #", "null #")
     assert merged_text(text, {"a": {"d": [3, 4]}}) == text.replace("null", "[3, 4]")
     assert merged_text(text, {"a": {"d": 2e-06}}) == text.replace("null", "2e-06")
+
+
+def test_a_table_that_is_no_section_is_replaced_as_a_whole() -> None:
+    text = "a:\n  labels: {x: [1], y: [2]} # why\n"
+    assert merged_text(text, {"a": {"labels": {"z": [3]}}}, {"a": {"labels": {}}}) == "a:\n  labels: {z: [3]} # why\n"
+    assert merged_text(text, {"a": {"labels": {}}}, {"a": {"labels": {}}}) == "a:\n  labels: {} # why\n"
 
 
 def test_merging_replaces_lists_and_keeps_the_rest_of_a_section() -> None:

@@ -67,6 +67,16 @@ def test_a_name_may_lack_folders_and_ending_or_have_more_folders(tmp_path: Path,
     assert listed(tmp_path, f"# my choice\n\n  {line} \n") == [LABELED[0]]
 
 
+@pytest.mark.parametrize(
+    "line", ["tag\\fu\u0308nf.jpg", "images/tag/f\u00fcnf", "C:\\x\\train\\images\\tag\\f\u00fcnf.jpg"]
+)
+def test_lines_written_on_windows_or_a_mac_mean_the_same_image(tmp_path: Path, line: str) -> None:
+    name = "train/images/tag/fu\u0308nf.jpg"  # as a Mac spells it
+    (tmp_path / "list.txt").write_bytes(f"\ufeff{line}\r\n".encode())
+    found = read_labeled(tmp_path, "list.txt", [name, *LABELED], [])
+    assert found == [name]
+
+
 def test_a_name_that_means_an_image_as_it_stands_is_read_in_no_other_way(tmp_path: Path) -> None:
     names = ["images/a b.png", "images/a.png", "images/train_7.png", "images/7.png"]
     (tmp_path / "mine.txt").write_text("a b.png\ntrain_7\n")

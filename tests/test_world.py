@@ -114,5 +114,5 @@ def test_an_interrupted_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(build, "render_scene", render_two)
     with pytest.raises(KeyboardInterrupt):
-        build_world(tmp_path / "world", seed=3, workers=1, **COUNTS)
+        build_world(tmp_path / "world", seed=3, workers=0, **COUNTS)
     assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -36,7 +37,7 @@ from dstc.models.deeplab_v2 import DeepLabV2
 from dstc.training.context import TrainingContext
 from dstc.training.curves import Curve
 from dstc.training.learner import Learner
-from dstc.training.loop import CheckpointPolicy, train
+from dstc.training.loop import CheckpointPolicy, Plan, train
 from dstc.training.optimizer import poly_schedule, set_learning_rate
 from dstc.training.state import TrainingState
 from dstc.training.validation import validate
@@ -86,11 +87,14 @@ class CoTrainer:
         Pictures of what is being mixed go to the folder `pictures`.
         """
         settings, context = self.settings, self.context
-        workers = context.runtime.workers
+        workers, streams = context.runtime.workers, self._used(streams)
         self.class_weights = context.class_weights(settings, streams)
         self.val.warm_cache(workers)
-        train(
-            lambda first: training_batches(
+        plan = Plan(
+            name="co_train",
+            iterations=settings.iterations,
+            learning_rate=poly_schedule(settings, context.optim.poly_power, settings.lr_ramp_iterations),
+            batches=lambda first: training_batches(
                 streams,
                 seed=self.seed,
                 first=first,
@@ -98,21 +102,26 @@ class CoTrainer:
                 workers=workers,
                 share=context.share,
             ),
-            lambda iteration, batch, rate: self.step(iteration, batch, rate, pictures),
-            self.state,
-            name="co_train",
-            iterations=settings.iterations,
-            learning_rate=poly_schedule(settings, context.optim.poly_power, settings.lr_ramp_iterations),
+            step=lambda iteration, batch, rate: self.step(iteration, batch, rate, pictures),
             validate=self._validate,
             validate_every=settings.validate_every,
-            device=context.device,
-            keeping=checkpoints,
             images=lambda iteration: image_names(streams, iteration, seed=self.seed),
         )
+        train(plan, self.state, device=context.device, checkpoints=checkpoints)
         if settings.choose_checkpoint == "best_on_val":
             for learner in self.learners:
                 learner.network.load_state_dict(self.state.best[learner.name]["weights"])
         return self.state
+
+    def _used(self, streams: Mapping[str, Stream]) -> dict[str, Stream]:
+        """The streams, the unlabeled one from where cross supervision starts on, so that no image is read in vain."""
+        settings, used = self.settings, dict(streams)
+        unlabeled = used.pop("unlabeled_target", None)
+        if unlabeled is not None and settings.cross_supervision:
+            # Deviation: the released code labels from the first iteration on, also with teachers that know little yet.
+            first = math.ceil(settings.cross_supervision_start * settings.iterations)
+            used["unlabeled_target"] = replace(unlabeled, first_iteration=first)
+        return used
 
     def step(
         self, iteration: int, batch: Mapping[str, Crops], learning_rate: float, pictures: Path
@@ -121,13 +130,11 @@ class CoTrainer:
         for learner in self.learners:
             set_learning_rate(learner.optimizer, learning_rate)
         whole = CoTrainingBatch(**{name: self.context.on_device(crops) for name, crops in batch.items()})
-        # Deviation: the released code labels from the first iteration on, also with teachers that know little yet.
-        starts = iteration >= self.settings.cross_supervision_start * self.settings.iterations
         seen = co_training_step(
             self.source_biased,
             self.target_biased,
             whole,
-            self.method if starts else replace(self.method, cross_supervision=False),
+            self.method,
             teachers=self.teachers,
             choose=lambda what, label: self.choose(iteration, what, label),
             augment=lambda student, images: self._augment(iteration, student, images),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,7 +24,6 @@ from dstc.config.sections import (
     Evaluate,
     Model,
     Optim,
-    Own,
     Paths,
     Runtime,
     Section,
@@ -36,6 +35,7 @@ from dstc.core.errors import UserError, nearest
 from dstc.core.taxonomy import KNOWN_CLASSES
 from dstc.models.backbones import BACKBONES, IMAGENET, Backbone, lacking
 
+OWN_LAYOUTS = ("folders", "csv")  # those whose label values data.own names
 LARGEST = 100_000  # values in a parameter file
 
 RENAMED = {
@@ -72,22 +72,29 @@ class Params(Section):
 
 
 def _class_problems(params: Params) -> list[str]:
-    data, layouts = params.data, (params.data.source.layout, params.data.target.layout)
-    own_layouts = [layout for layout in layouts if layout in ("folders", "csv")]
-    known_layouts = [layout for layout in layouts if layout not in ("folders", "csv")]
+    data, own = params.data, params.data.own
+    if own.target_labels is None and own.target_ignored:
+        return ["data.own.target_ignored goes with data.own.target_labels, which is null; give both, or neither"]
+    tables = {"labels": own.labels or {}} | ({} if own.target_labels is None else {"target_labels": own.target_labels})
     if data.classes == "own":
-        return _own_class_problems(data.own, known_layouts)
-    if own_layouts and not data.own.labels:
-        return [f"data.own.labels must say which label ids or colors mean which class for layout '{own_layouts[0]}'"]
+        return _own_class_problems(data, tables)
+    used = (("labels", data.source.layout), (list(tables)[-1], data.target.layout))
+    missing = {part: layout for part, layout in used if layout in OWN_LAYOUTS and not tables[part]}
     names = set(KNOWN_CLASSES[data.classes].names)
     return [
-        f"data.own.labels.{name}: not a class of data.classes '{data.classes}'{nearest(name, names)}"
-        for name in data.own.labels
+        f"data.own.{part} must say which label ids or colors mean which class for layout '{layout}'"
+        for part, layout in missing.items()
+    ] + [
+        f"data.own.{part}.{name}: not a class of data.classes '{data.classes}'{nearest(name, names)}"
+        for part, table in tables.items()
+        for name in table
         if name not in names
     ]
 
 
-def _own_class_problems(own: Own, known_layouts: Sequence[str]) -> list[str]:
+def _own_class_problems(data: Data, tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    own, layouts = data.own, (data.source.layout, data.target.layout)
+    known_layouts = [layout for layout in layouts if layout not in OWN_LAYOUTS]
     if known_layouts:
         return [
             f"data.classes is 'own', but layout '{known_layouts[0]}' has Cityscapes classes; use 'folders' or 'csv'"
@@ -96,12 +103,16 @@ def _own_class_problems(own: Own, known_layouts: Sequence[str]) -> list[str]:
         return [f"data.own.class_names must hold 2 to 254 different names, not {own.class_names}"]
     problems = [
         f"data.own.{part}.{name}: not among data.own.class_names{nearest(name, own.class_names)}"
-        for part, keys in (("labels", own.labels), ("colors", own.colors))
+        for part, keys in {**tables, "colors": own.colors or {}}.items()
         for name in keys
         if name not in own.class_names
     ]
-    missing = [name for name in own.class_names if name not in own.labels]
-    return problems + ([f"data.own.labels must have an entry for each class; missing: {missing}"] if missing else [])
+    missing = {part: [name for name in own.class_names if name not in table] for part, table in tables.items()}
+    return problems + [
+        f"data.own.{part} must have an entry for each class; missing: {names} (give [] for one that does not occur)"
+        for part, names in missing.items()
+        if names
+    ]
 
 
 def _model_problems(params: Params) -> list[str]:

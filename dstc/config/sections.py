@@ -56,9 +56,12 @@ class Target(Section):
 
 class Own(Section):
     class_names: list[Text]
-    labels: dict[str, list[int | str]]
+    labels: dict[str, list[int | str]] | None
     ignored: list[int | str]
-    colors: dict[str, str]
+    target_labels: dict[str, list[int | str]] | None
+    target_ignored: list[int | str]
+    tolerance: Annotated[int, Field(ge=0, le=255)]
+    colors: dict[str, str] | None
 
 
 class World(Section):

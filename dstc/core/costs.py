@@ -47,7 +47,7 @@ def measured(
 def recorded(stage: str, made: Sequence[Path]) -> Cost | None:
     """The cost of the run of `stage` that made these files; None where none was left here, or by another version."""
     try:
-        return Cost(**json.loads(_record(stage, made).read_text()))
+        return Cost(**json.loads(_record(stage, made).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):
         return None
 

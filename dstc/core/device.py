@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
+from pathlib import Path
 
 import torch
 
+from dstc.core import cores, processes
 from dstc.core.errors import UserError
 
 
@@ -51,11 +54,31 @@ def ready(name: str, threads: int, asked_by: str = "runtime.device") -> torch.de
 
 
 def set_up(threads: int) -> None:
-    """Bound the CPU threads (0 leaves torch's choice) and ask for algorithms that repeat themselves."""
-    if threads:
-        torch.set_num_threads(threads)
+    """Bound the CPU threads (0: to the cores that this process may use) and ask for algorithms that repeat themselves."""
+    # Torch knows of no quota. Where its own choice is not too many it is not told: MKL would then choose by other rules.
+    if threads or cores.allowed() < torch.get_num_threads():
+        torch.set_num_threads(threads or cores.allowed())
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+
+
+def computing(device: torch.device) -> dict[str, str]:
+    """What of `runtime`, and of the machine, changes the bits of a result, by the parameter that chooses it."""
+    chosen = {"runtime.device": f"{device.type} {_name(device)}", "runtime.processes": str(processes.count())}
+    return chosen | ({"runtime.threads": str(torch.get_num_threads())} if device.type == "cpu" else {})
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{processor()}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def processor() -> str:
+    """What the CPU calls itself."""
+    info = Path("/proc/cpuinfo")
+    models = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    return models[0].split(":", 1)[1].strip() if models else platform.machine()
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 import errno
-import signal
+import io
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
+
+from dstc.core.interruption import Interrupted, listening
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of the disk, of a quota, of a limit on the size of a file
 
@@ -23,20 +26,37 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
+def names_its_cause(error: OSError) -> bool:
+    """Whether it is of a certain file, or of a full disk: then it is the user's to mend."""
+    return error.filename is not None or error.errno in FULL
+
+
 def _end(message: str) -> NoReturn:
     print("".join(f"error: {line}\n" for line in message.splitlines()), end="", file=sys.stderr)
     raise SystemExit(1) from None
 
 
+def _use_utf8() -> None:
+    """Names of files are UTF-8, whatever the locale says; a name that cannot be printed is printed escaped."""
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"  # for this process, begun anew, and for those that it starts
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Around a stage's main: a user's mistake ends it with its message and exit status 1, without a stack trace."""
+    """Around a command's main: a user's mistake ends it with its message and exit status 1, without a stack trace."""
+    _use_utf8()
     try:
-        yield
+        with listening():
+            yield
     except UserError as error:
         _end(str(error))
     except OSError as error:  # a full disk, a folder that cannot be written, a file where a folder belongs
-        if error.filename is None and error.errno not in FULL:
+        if not names_its_cause(error):
             raise
         kept = "; what was there before is as it was" if error.errno in FULL else ""
         _end(f"{error.filename or 'writing'}: {error.strerror}{kept}")
@@ -46,6 +66,6 @@ def exit_on_user_error() -> Iterator[None]:
         if type(error).__name__ != "OutOfMemoryError" and "can't allocate memory" not in str(error):
             raise
         _end("not enough memory for what the network computes; lower batch, crop or size")
-    except KeyboardInterrupt:
-        print("stopped by SIGINT", file=sys.stderr)
-        raise SystemExit(128 + signal.SIGINT) from None
+    except Interrupted as interrupted:
+        print(f"stopped by {interrupted.name}", file=sys.stderr)
+        raise SystemExit(interrupted.exit_status) from None

@@ -52,8 +52,9 @@ class DomainIndex:
     """All images of one domain and split, with what it takes to read them.
 
     `label_ids` maps an id in a label file to a train id or IGNORE; `label_colors` does so for RGB label images, keyed
-    by "#rrggbb"; the one that does not apply is empty. `resize` is the (width, height) that images and labels are
-    brought to before cropping, or None to leave them as they are.
+    by "#rrggbb"; the one that does not apply is empty. A value may be off by `tolerance`. `resize` is the (width, height)
+    that images and labels are brought to before cropping, or None to leave them as they are. Sizes of images are those of
+    the upright image, whatever its EXIF orientation.
     """
 
     domain: str
@@ -62,6 +63,7 @@ class DomainIndex:
     label_ids: dict[int, int]
     entries: tuple[Entry, ...]
     label_colors: dict[str, int] = field(default_factory=dict)
+    tolerance: int = 0
     resize: tuple[int, int] | None = None
 
     @property
@@ -74,7 +76,7 @@ class DomainIndex:
     @functools.cached_property
     def label_meaning(self) -> str:
         """A digest of what the values in label files mean."""
-        return digest(json.dumps([self.label_ids, self.label_colors], sort_keys=True).encode())
+        return digest(json.dumps([self.label_ids, self.label_colors, self.tolerance], sort_keys=True).encode())
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -137,7 +139,7 @@ def _entry(row: dict[str, Any]) -> Entry:
 def load_index(path: Path) -> DomainIndex:
     """Read an index that `save_index` wrote."""
     try:
-        raw = json.loads(path.read_text())
+        raw = json.loads(path.read_text(encoding="utf-8"))
         entries = tuple(map(_entry, raw.pop("entries")))
         return DomainIndex(
             domain=raw["domain"],
@@ -145,6 +147,7 @@ def load_index(path: Path) -> DomainIndex:
             class_colors=tuple((r, g, b) for r, g, b in raw["class_colors"]),
             label_ids={int(key): value for key, value in raw["label_ids"].items()},
             label_colors=raw["label_colors"],
+            tolerance=raw["tolerance"],
             resize=tuple(raw["resize"]) if raw["resize"] else None,
             entries=entries,
         )

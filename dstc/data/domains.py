@@ -30,6 +30,12 @@ class Domains:
         index = load_index(INDEX_TARGET_TRAIN).labeled(labeled)
         return Stream(index, self.target_roots, batch, crop, self.cache)
 
+    def every_labeled_target(self, batch: int, crop: Sequence[int]) -> Stream:
+        """Every target train image that has a label on disk, whatever the split: for a comparison."""
+        index = load_index(INDEX_TARGET_TRAIN)
+        index = index.named(entry.name for entry in index.entries if entry.label is not None)
+        return Stream(index, self.target_roots, batch, crop, self.cache)
+
     def unlabeled_target(self, batch: int, crop: Sequence[int]) -> Stream | None:
         """None where every target image is labeled."""
         _, unlabeled = read_split(SPLIT)

@@ -6,27 +6,24 @@ So any number of worker processes, and a run that starts at a later iteration, g
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from dstc.core.errors import UserError
 from dstc.core.index import DomainIndex, Entry
 from dstc.core.randomness import generator
 from dstc.core.taxonomy import IGNORE
+from dstc.core.workers import read_ahead
 from dstc.data.cache import Cache, array_of
 from dstc.data.data_files import DataFile, image_file, label_file
 from dstc.data.prefetch import fill
 from dstc.data.samples import crop_pair, read_pair
 
-# images uint8 (N, H, W, 3) RGB, labels uint8 (N, H, W); an unlabeled image's label is void throughout
+# images uint8 (N, H, W, 3) RGB, labels uint8 (N, H, W); an unlabeled image's label is void in its padding, 0 elsewhere
 Crops = tuple[Tensor, Tensor]
 # (number, of so many): which part of each batch, or of the val images, this process reads
 Share = tuple[int, int]
@@ -35,13 +32,17 @@ WHOLE: Share = (0, 1)
 
 @dataclass(frozen=True)
 class Stream:
-    """Where one part of each batch comes from: `batch` random crops of the images of `index`, epoch by epoch, shuffled."""
+    """Where one part of each batch comes from: `batch` random crops of the images of `index`, epoch by epoch, shuffled.
+
+    No batch before that of `first_iteration` has this part; the others are the same whatever it is.
+    """
 
     index: DomainIndex
     roots: Sequence[Path]
     batch: int
     crop: Sequence[int]  # (width, height)
     cache: Cache | None = None
+    first_iteration: int = 0
 
     def crops(self, iteration: int, *, seed: int, name: str, share: Share = WHOLE) -> Crops:
         """This share of the batch of an iteration."""
@@ -70,7 +71,7 @@ class Stream:
     def entries_of(self, iterations: range, *, seed: int, name: str) -> list[Entry]:
         """The entries that these iterations read, each once, in the order of the index."""
         count = len(self.index)
-        first, end = iterations.start * self.batch, iterations.stop * self.batch
+        first, end = max(iterations.start, self.first_iteration) * self.batch, iterations.stop * self.batch
         if end - first >= 2 * count:
             return list(self.index.entries)  # an epoch at least lies in between
         numbers = {
@@ -93,17 +94,8 @@ def _order(seed: int, name: str, epoch: int, count: int) -> np.ndarray:
     return generator(seed, name, "order", epoch).permutation(count)
 
 
-class _Iterations(Dataset[dict[str, Crops]]):
-    """Item i is the whole batch of iteration i, or a share of it, one entry for each stream."""
-
-    def __init__(self, streams: Mapping[str, Stream], seed: int, share: Share) -> None:
-        self.streams, self.seed, self.share = dict(streams), seed, share
-
-    def __getitem__(self, iteration: int) -> dict[str, Crops]:
-        return {
-            name: stream.crops(iteration, seed=self.seed, name=name, share=self.share)
-            for name, stream in self.streams.items()
-        }
+def _used(streams: Mapping[str, Stream], iteration: int) -> dict[str, Stream]:
+    return {name: stream for name, stream in streams.items() if iteration >= stream.first_iteration}
 
 
 def training_batches(
@@ -116,16 +108,29 @@ def training_batches(
     for name, stream in streams.items():
         entries = stream.entries_of(range(first, iterations), seed=seed, name=name)
         fill(stream.cache, stream.files_of(entries), what=name, workers=workers)
-    return _loader(_Iterations(streams, seed, share), range(first, iterations), workers)
+
+    def read(iteration: int) -> dict[str, list[np.ndarray]]:
+        used = _used(streams, iteration).items()
+        return {
+            name: [part.numpy() for part in stream.crops(iteration, seed=seed, name=name, share=share)]
+            for name, stream in used
+        }
+
+    return map(_tensors, read_ahead(read, range(first, iterations), workers, what="training images"))
+
+
+def _tensors(batch: Mapping[str, Sequence[np.ndarray]]) -> dict[str, Crops]:
+    return {name: (torch.from_numpy(images), torch.from_numpy(labels)) for name, (images, labels) in batch.items()}
 
 
 def image_names(streams: Mapping[str, Stream], iteration: int, *, seed: int) -> dict[str, list[str]]:
     """The names of the images in an iteration's batch, by stream."""
-    return {name: stream.image_names(iteration, seed=seed, name=name) for name, stream in streams.items()}
+    used = _used(streams, iteration).items()
+    return {name: stream.image_names(iteration, seed=seed, name=name) for name, stream in used}
 
 
 @dataclass(frozen=True)
-class ValidationImages(Dataset[tuple[Tensor, Tensor, Tensor]]):
+class ValidationImages:
     """Item i: image uint8 (H, W, 3), its label at the image's size and at the size on disk, both uint8.
 
     Without `own_labels`, which takes reading them, the second label is the first.
@@ -139,8 +144,8 @@ class ValidationImages(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, Tensor]:
-        image, label, *own = (torch.tensor(array_of(file, self.cache)) for file in self._files(position))
+    def __getitem__(self, position: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        image, label, *own = (array_of(file, self.cache) for file in self._files(position))
         return image, label, own[0] if own else label
 
     def _files(self, position: int) -> Iterator[DataFile]:
@@ -164,10 +169,9 @@ class ValidationImages(Dataset[tuple[Tensor, Tensor, Tensor]]):
         """Images (N, H, W, 3), labels (N, H, W), labels at their own size, names: in order, runs of up to `size` images
         that agree in their sizes."""
         self.warm_cache(workers)
-        loader = _loader(self, range(len(self)), workers)
-        pending: list[tuple[Tensor, Tensor, Tensor]] = []
+        pending: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         done = 0
-        for sample in loader:
+        for sample in read_ahead(self.__getitem__, range(len(self)), workers, what="val images"):
             fits = not pending or all(a.shape == b.shape for a, b in zip(sample, pending[0], strict=True))
             if pending and (not fits or len(pending) == size):
                 yield self._stacked(pending, done)
@@ -178,42 +182,7 @@ class ValidationImages(Dataset[tuple[Tensor, Tensor, Tensor]]):
             yield self._stacked(pending, done)
 
     def _stacked(
-        self, samples: list[tuple[Tensor, Tensor, Tensor]], first: int
+        self, samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], first: int
     ) -> tuple[Tensor, Tensor, Tensor, list[str]]:
-        images, labels, own = (torch.stack(column) for column in zip(*samples, strict=True))
+        images, labels, own = (torch.from_numpy(np.stack(column)) for column in zip(*samples, strict=True))
         return images, labels, own, [entry.name for entry in self.index.entries[first : first + len(samples)]]
-
-
-def _loader(dataset: Dataset[Any], items: range, workers: int) -> Iterator[Any]:
-    """The items in order, read ahead by worker processes; a user's mistake that a worker meets is raised here."""
-    loader = DataLoader(
-        _Reporting(dataset),
-        batch_size=None,
-        sampler=items,
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=_prepare_worker,
-    )
-    for item in loader:
-        if isinstance(item, UserError):
-            raise item
-        yield item
-
-
-class _Reporting(Dataset[Any]):
-    """Hands a UserError over as an item: raised in a worker, it would reach the user as a stack trace."""
-
-    def __init__(self, dataset: Dataset[Any]) -> None:
-        self.dataset = dataset
-
-    def __getitem__(self, position: int) -> Any:
-        try:
-            return self.dataset[position]
-        except UserError as error:
-            return error
-
-
-def _prepare_worker(_: int) -> None:
-    torch.set_num_threads(1)
-    # Ctrl-C, and a SIGTERM to the whole group, are for the main process to answer, which needs its workers meanwhile.
-    os.setpgid(0, 0)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from dstc.core import processes
+from dstc.core.interruption import Interrupted
 from dstc.core.progress import progress
+from dstc.core.workers import read_ahead
 from dstc.data.cache import GIGABYTE, Cache, taken_by
 from dstc.data.data_files import DataFile
 
@@ -15,8 +16,7 @@ def fill(cache: Cache | None, files: Iterable[DataFile], *, what: str, workers: 
     """Put into the cache what it lacks of the files, in their order, as far as there is room.
 
     Says before it begins what it will take on disk. A process asks but once for a file: what had no room then is decoded at
-    every reading. Stopped at any point, it goes on from there the next time. Decoding
-    runs in `workers` threads (at least one): Pillow lets go of Python's lock while it works, and threads start at once.
+    every reading. Stopped at any point, it goes on from there the next time. `workers` processes decode (0: this one).
     Of several processes on a machine the first one decodes, while the others wait; also those without a cache, since
     another machine may have one.
     """
@@ -66,17 +66,23 @@ def _size(files: Iterable[DataFile]) -> str:
 
 
 def _decode(cache: Cache, files: Sequence[DataFile], what: str, workers: int) -> None:
-    pool = ThreadPoolExecutor(max(1, workers))
+    def write(file: DataFile) -> str | None:
+        try:
+            cache.write(file)
+        except OSError as error:  # a disk that others have filled meanwhile
+            return error.strerror or str(error)
+        return None
+
     try:
         with progress(total=len(files), desc=f"decoding {what}", unit="file") as bar:
-            for _ in pool.map(cache.write, files):
+            for refusal in read_ahead(write, files, workers, what=f"decoding {what}"):
+                if refusal:
+                    print(
+                        f"cache: {cache.folder} takes no more ({refusal}); the rest is decoded at every reading",
+                        flush=True,
+                    )
+                    return
                 bar.update()
-    except KeyboardInterrupt:
-        print("cache: interrupted; what is decoded stays, and the same command goes on from there", flush=True)
-        raise SystemExit(130) from None
-    except OSError as error:  # a disk that others have filled meanwhile
-        print(
-            f"cache: {cache.folder} takes no more ({error.strerror}); the rest is decoded at every reading", flush=True
-        )
-    finally:
-        pool.shutdown(cancel_futures=True)
+    except Interrupted:
+        print("cache: what is decoded stays, and the same command goes on from there", flush=True)
+        raise

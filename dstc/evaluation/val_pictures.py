@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import torch
 
 from dstc.core.errors import UserError, nearest
+from dstc.core.names import normal_form
 from dstc.core.taxonomy import Classes
 from dstc.evaluation.inference import Network, predict
 from dstc.evaluation.protocols import Normalize, ValBatch, row_scores
@@ -17,11 +18,12 @@ from dstc.label_maps.pictures import colorize, legend_of, save_grid
 
 def choose(names: Sequence[str], count: int, wanted: Sequence[str]) -> list[str]:
     """The names of the images to draw: the wanted ones, or else `count` spread evenly over all."""
+    by_form = {normal_form(name): name for name in names}
     for name in wanted:
-        if name not in names:
+        if normal_form(name) not in by_form:
             raise UserError(f"evaluate.picture_names: '{name}' is not a val image of the target{nearest(name, names)}")
     if wanted:
-        return list(dict.fromkeys(wanted))
+        return list(dict.fromkeys(by_form[normal_form(name)] for name in wanted))
     count = min(count, len(names))
     return [names[int((position + 0.5) * len(names) / count)] for position in range(count)]
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from dstc.core.errors import UserError
-from dstc.core.names import IMAGE_ENDINGS
+from dstc.core.names import IMAGE_ENDINGS, is_clutter
 from dstc.preparation.layouts import list_images
 
 
@@ -41,7 +41,9 @@ def _files(argument: str) -> list[Path]:
     if not glob.has_magic(argument):
         raise UserError(f"{argument}: no such file or folder")
     matches = [Path(match) for match in glob.glob(argument, recursive=True)]  # noqa: PTH207 (Path.glob takes no absolute one)
-    images = [path for path in matches if path.is_file() and path.suffix.lower() in IMAGE_ENDINGS]
+    typed = path.parts
+    matches = [match for match in matches if not any(map(is_clutter, set(match.parts) - set(typed)))]
+    images = [match for match in matches if match.is_file() and match.suffix.lower() in IMAGE_ENDINGS]
     if not images:
         raise UserError(f"{argument}: no image has such a name; known endings are {', '.join(sorted(IMAGE_ENDINGS))}")
     return images

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,12 +13,12 @@ from dstc.core.index import DomainIndex
 from dstc.core.progress import progress
 from dstc.core.randomness import generator
 from dstc.core.taxonomy import Classes
+from dstc.core.workers import read_ahead
 from dstc.preparation.checks import Checked, Rules, check_pair
 from dstc.preparation.label_rules import LabelRules
 from dstc.preparation.layouts import Pair, list_images, list_pairs
-
-FAULTS_SHOWN = 50
-OWN_LAYOUTS = ("folders", "csv")
+from dstc.preparation.palettes import Palettes
+from dstc.preparation.problems import Problem, refuse, refuse_lines
 
 
 @dataclass(frozen=True)
@@ -46,13 +43,12 @@ class Domain:
     @property
     def rules(self) -> Rules:
         near_sizes = self.layout == "gta5" and self.resize is not None
-        own_labels = self.layout in OWN_LAYOUTS
-        return Rules(len(self.classes), self.labels, self.labels_required, near_sizes, own_labels)
+        return Rules(len(self.classes), self.labels, self.labels_required, near_sizes)
 
 
 @dataclass(frozen=True)
 class Indexed:
-    """The indexes in the order of their domains, and what a person should know of the data though it is no fault."""
+    """The indexes in the order of their domains, and what a person should know of the data though it is no problem."""
 
     indexes: tuple[DomainIndex, ...]
     notes: tuple[str, ...]
@@ -62,23 +58,24 @@ File = tuple[int, Pair]  # the number of its folder, and the pair
 
 
 def index_domains(source: Domain, target_train: Domain, target_val: Domain, *, workers: int) -> Indexed:
-    """Read every file of the domains with `workers` processes (0, 1: this one). One UserError lists all faults found.
+    """Read every file of the domains with `workers` processes (0: this one). One UserError lists all problems found.
 
     A missing folder ends it before any file is read: whoever mistyped a path should not wait for 25,000 images.
     """
     domains = (source, target_train, target_val)
     listed = _list_all(domains)
-    with _mapping(workers) as mapping:
-        checked = [_check_all(domain, files, mapping) for domain, files in zip(domains, listed, strict=True)]
-    _raise([fault for results in checked for one in results for fault in one.faults])
-    _raise(list(_without_a_class(domains, checked)))
+    checked = [_check_all(domain, files, workers) for domain, files in zip(domains, listed, strict=True)]
+    problems = [problem for results in checked for one in results for problem in one.problems]
+    problems += [*_palette_problems(domains[:1], checked[:1]), *_palette_problems(domains[1:], checked[1:])]
+    refuse(problems)
+    refuse_lines(list(_without_a_class(domains, checked)))
     indexes = tuple(_index(domain, results) for domain, results in zip(domains, checked, strict=True))
-    _raise(_shared_names(*indexes[1:]))
-    return Indexed(indexes, (*_notes(domains, checked), *_shared_contents(*indexes[1:])))
+    refuse_lines(_shared_names(*indexes[1:]))
+    return Indexed(indexes, (*_notes(domains, checked), *_palettes_beside(checked), *_shared_contents(*indexes[1:])))
 
 
 def _list_all(domains: Sequence[Domain]) -> list[list[File]]:
-    faults: list[str] = []
+    problems: list[str] = []
     listed: list[list[File]] = [[] for _ in domains]
     for domain, files in zip(domains, listed, strict=True):
         for number, folder in enumerate(domain.folders):
@@ -86,10 +83,10 @@ def _list_all(domains: Sequence[Domain]) -> list[list[File]]:
             try:
                 files += [(number, pair) for pair in _list(domain, number, folder)]
             except UserError as error:
-                faults += [f"{parameter}: {line}" for line in str(error).splitlines()]
+                problems += [f"{parameter}: {line}" for line in str(error).splitlines()]
             except OSError as error:
-                faults.append(f"{parameter}: {error.filename}: cannot be read ({error.strerror})")
-    _raise(list(dict.fromkeys(faults)))  # train and val share a folder, and one fault is told once
+                problems.append(f"{parameter}: {error.filename}: cannot be read ({error.strerror})")
+    refuse_lines(list(dict.fromkeys(problems)))  # train and val share a folder, and one problem is told once
     return listed
 
 
@@ -106,18 +103,9 @@ def _list(domain: Domain, number: int, folder: Path) -> list[Pair]:
     return [pairs[position] for position in sorted(order[domain.held_out :])]
 
 
-@contextmanager
-def _mapping(workers: int) -> Iterator[Callable[..., Iterator[Checked]]]:
-    if workers <= 1:
-        yield map
-        return
-    # Spawned, not forked: a fork of a process that holds threads (torch's, in tests) can hang.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield partial(pool.map, chunksize=16)
-
-
-def _check_all(domain: Domain, files: Sequence[File], mapping: Callable[..., Iterator[Checked]]) -> list[Checked]:
-    results = mapping(partial(_check_one, domain.rules, domain.folders), files)
+def _check_all(domain: Domain, files: Sequence[File], workers: int) -> list[Checked]:
+    check = partial(_check_one, domain.rules, domain.folders)
+    results = read_ahead(check, files, workers, what=f"checking {domain.name}")
     checked = []
     with progress(total=len(files), desc=f"checking {domain.name}", unit="image") as bar:
         for result in results:
@@ -138,19 +126,32 @@ def _index(domain: Domain, checked: Iterable[Checked]) -> DomainIndex:
         class_colors=domain.classes.colors,
         label_ids=dict(domain.labels.ids),
         label_colors=dict(domain.labels.colors),
+        tolerance=domain.labels.tolerance,
         resize=domain.resize,
         entries=tuple(one.entry for one in checked if one.entry is not None),
     )
 
 
-def _raise(faults: Sequence[str]) -> None:
-    if not faults:
-        return
-    shown = list(faults[:FAULTS_SHOWN])
-    if len(faults) > FAULTS_SHOWN:
-        shown.append(f"... and {len(faults) - FAULTS_SHOWN} more")
-    heading = [f"{len(faults)} faults in the data; nothing was written:"] if len(faults) > 1 else []
-    raise UserError("\n".join(heading + shown))
+def _palette_problems(domains: Sequence[Domain], checked: Sequence[Sequence[Checked]]) -> Iterator[Problem]:
+    """Of domains whose labels have one meaning."""
+    palettes, own = Palettes(), any(domain.labels.named_in for domain in domains)
+    for domain, results in zip(domains, checked, strict=True):
+        for entry, palette in ((one.entry, one.palette) for one in results if one.palette):
+            if entry is not None and entry.label is not None:
+                yield from palettes.problems(domain.folders[entry.root] / entry.label, palette, own)
+
+
+def _palettes_beside(checked: Sequence[Sequence[Checked]]) -> Iterator[str]:
+    """Each data set's programs may color the same ids as they like, so this is no problem; but it may be one."""
+    of_source = {index: color for one in checked[0] for index, color in one.palette.items()}
+    of_target = {index: color for results in checked[1:] for one in results for index, color in one.palette.items()}
+    for index in of_source.keys() & of_target.keys():
+        if of_source[index] != of_target[index]:
+            yield (
+                f"label id {index} is {of_source[index]} in the source's palettes and {of_target[index]} in the target's; "
+                "if it means different classes there, see data.own.target_labels"
+            )
+            return
 
 
 def _without_a_class(domains: Sequence[Domain], checked: Sequence[Sequence[Checked]]) -> Iterator[str]:
@@ -171,7 +172,7 @@ def _shared_names(train: DomainIndex, val: DomainIndex) -> list[str]:
 
 
 def _shared_contents(train: DomainIndex, val: DomainIndex) -> Iterator[str]:
-    """Copies are no fault: CamVid's usual split has one sequence in both, and still is what people compare with."""
+    """Copies are no problem: CamVid's usual split has one sequence in both, and still is what people compare with."""
     counts = Counter(entry.image_digest for entry in train.entries)
     shared = sum(entry.image_digest in counts for entry in val.entries)
     if shared:
@@ -183,6 +184,12 @@ def _shared_contents(train: DomainIndex, val: DomainIndex) -> Iterator[str]:
 
 def _notes(domains: Sequence[Domain], checked: Sequence[Sequence[Checked]]) -> Iterator[str]:
     for domain, results in zip(domains, checked, strict=True):
+        turned = [one.entry.name for one in results if one.entry is not None and one.turned]
+        if turned:
+            yield (
+                f"{domain.name}: {len(turned)} labeled images are turned by their EXIF orientation, such as {turned[0]}; "
+                "their labels are taken for those of the turned images"
+            )
         odd = sum(one.size_differs for one in results)
         if odd:
             yield f"{domain.name}: {odd} labels differ from their image's size by less than 1 % of the aspect; accepted"

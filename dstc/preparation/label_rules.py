@@ -20,10 +20,15 @@ GOLDEN_RATIO = 0.618033988749895
 
 @dataclass(frozen=True)
 class LabelRules:
-    """Train id (or IGNORE) of each id, or of each "#rrggbb" color; the mapping that does not apply is empty."""
+    """Train id (or IGNORE) of each id, or of each "#rrggbb" color; the mapping that does not apply is empty.
+
+    A value may be off by `tolerance`; `named_in` are the parameters that name the values, empty for a known data set.
+    """
 
     ids: Mapping[int, int] = field(default_factory=dict)
     colors: Mapping[str, int] = field(default_factory=dict)
+    tolerance: int = 0
+    named_in: str = ""
 
 
 def task_classes(classes: str, own_names: Sequence[str], own_colors: Mapping[str, str]) -> Classes:
@@ -41,27 +46,41 @@ def task_classes(classes: str, own_names: Sequence[str], own_colors: Mapping[str
 
 
 def label_rules(
-    layout: str, classes: Classes, own_labels: Mapping[str, Sequence[Value]], own_ignored: Sequence[Value]
+    layout: str,
+    classes: Classes,
+    own_labels: Mapping[str, Sequence[Value]],
+    own_ignored: Sequence[Value],
+    *,
+    tolerance: int = 0,
+    of_target: bool = False,
 ) -> LabelRules:
-    """A domain's rules: the known data set's table, or data.own.labels and .ignored for layouts folders and csv."""
+    """A domain's rules: the known data set's table, or for layouts folders and csv data.own.labels and .ignored, or
+    data.own.target_labels and .target_ignored (`of_target`)."""
     if layout in LABEL_IDS:
         return LabelRules(ids=train_ids(layout, classes))
     by_name = {name: train_id for train_id, name in enumerate(classes.names)}
     meanings = [(value, by_name[name]) for name, values in own_labels.items() for value in values]
     meanings += [(value, IGNORE) for value in own_ignored]
-    faults = list(_value_faults([value for value, _ in meanings]))
-    if faults:
-        raise UserError("\n".join(faults))
+    prefix = "data.own.target_" if of_target else "data.own."
+    named_in = f"{prefix}labels or {prefix}ignored"
+    problems = list(_value_problems([value for value, _ in meanings], named_in))
+    if problems:
+        raise UserError("\n".join(problems))
     return LabelRules(
         ids={value: meaning for value, meaning in meanings if isinstance(value, int)},
         colors={value.lower(): meaning for value, meaning in meanings if isinstance(value, str)},
+        tolerance=tolerance,
+        named_in=named_in,
     )
 
 
-def _value_faults(values: Sequence[Value]) -> Iterator[str]:
-    where = "data.own.labels and data.own.ignored"
+def _value_problems(values: Sequence[Value], named_in: str) -> Iterator[str]:
+    where = named_in.replace(" or ", " and ")
+    target = "" if "target" in named_in else "; if the target's values are others, name them in data.own.target_labels"
+    if not values:
+        yield f"{where} name no value; say which ids or colors of the label files mean which class"
     if len({type(value) for value in values}) > 1:
-        yield f"{where} mix ids and colors; a label file holds one or the other, so give only one kind"
+        yield f"{where} mix ids and colors; a label file holds one or the other, so give only one kind{target}"
     for value in values:
         if isinstance(value, str) and not _is_color(value):
             yield f"{where}: '{value}' is neither an id nor a color such as '#804080'"
@@ -69,7 +88,7 @@ def _value_faults(values: Sequence[Value]) -> Iterator[str]:
             yield f"{where}: id {value} is not in 0..65535, the range of a label file"
     for value, count in Counter(str(value).lower() for value in values).items():
         if count > 1:
-            yield f"{where} name {value} {count} times; it can mean one thing only"
+            yield f"{where} name {value} {count} times; it can mean one thing only{target}"
 
 
 def distinct_colors() -> Iterator[Color]:

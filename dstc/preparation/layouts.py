@@ -1,13 +1,11 @@
 """How each known data set lies on disk: from a folder to pairs of image and label, by name alone.
 
 Nothing is opened here but the list of layout csv. Names are relative to the data set's folder, with "/" between parts.
-Folders that are symbolic links are followed; hidden files (".DS_Store", "._00001.png") are passed over.
+Folders that are symbolic links are followed; what hides or is not of the user's making is passed over (`is_clutter`).
 """
 
 from __future__ import annotations
 
-import csv
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,9 +13,10 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from dstc.core.errors import UserError
-from dstc.core.names import IMAGE_ENDINGS, stays_inside
-
-LOSSLESS_ENDINGS = frozenset({".png", ".bmp", ".tif", ".tiff"})  # what a label may be stored as
+from dstc.core.names import IMAGE_ENDINGS, LOSSLESS_ENDINGS, is_clutter, normal_form, stays_inside
+from dstc.preparation.csv_lists import read_list
+from dstc.preparation.found_files import files_below, image_names, is_image, name_of
+from dstc.preparation.problems import Problem, told
 
 
 @dataclass(frozen=True)
@@ -56,21 +55,49 @@ def list_pairs(layout: str, root: Path, split: str) -> list[Pair]:
     - folders: <split>/images/** and <split>/labels/**, paired by their paths without ending
     - csv: <split>.csv with the columns image and label (may be empty), paths relative to `root`
     """
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder")
-    if not stays_inside(split):
-        raise UserError(f"split '{split}': must be the name of a folder or list inside {root}")
+    _require_root(root, split)
     pairs = sorted(_READERS[layout](root, split), key=lambda pair: pair.image)
     if not pairs:
         raise UserError(f"{root}: no images found; layout '{layout}' expects {_EXPECTED[layout].format(split=split)}")
     return pairs
 
 
+def list_suffix_pairs(root: Path, split: str, suffix: str) -> list[Pair]:
+    """The pairs below <split>/, where the label of x.jpg is x<suffix>.png: in the same folder, or below <split>/labels
+    the image being below <split>/images. Sorted by image."""
+    _require_root(root, split)
+    _require_folder(root, split, "folders", split)
+    names = [name_of(entry, root) for entry in files_below(root / split)]
+    by_key = {_suffix_key(name, split): name for name in sorted(names) if _without_ending(name).endswith(suffix)}
+    labels = set(by_key.values())
+    images = [name for name in image_names(root, split) if name not in labels]
+    images = [name for name in images if not name.startswith(f"{split}/labels/")]
+    pairs = [Pair(name, by_key.pop(f"{_suffix_key(name, split)}{suffix}", None), f"*{suffix}.png") for name in images]
+    problems = [Problem(root / label, "no image has this name without its suffix") for label in by_key.values()]
+    problems += [_passed_over(root / pair.label) for pair in pairs if pair.label and not is_image(root / pair.label)]
+    if problems:
+        raise UserError("\n".join(told(problems)))
+    return pairs
+
+
+def likely_suffix(root: Path, split: str) -> str | None:
+    """What the labels' names may have behind those of their images, None if nothing tells."""
+    keys = {_suffix_key(name, split) for name in image_names(root, split)} if (root / split).is_dir() else set()
+    ends = (key[cut:] for key in keys for cut in range(1, len(key)) if not key[cut].isdigit() and key[:cut] in keys)
+    most = Counter(end for end in ends if "/" not in end).most_common(1)
+    return most[0][0] if most else None
+
+
+def _suffix_key(name: str, split: str) -> str:
+    key = normal_form(_without_ending(name)).removeprefix(f"{split}/")
+    return key.removeprefix("images/").removeprefix("labels/")
+
+
 def list_images(root: Path) -> list[Pair]:
     """Every image file anywhere below `root`, without labels."""
     if not root.is_dir():
         raise UserError(f"{root}: no such folder")
-    pairs = [Pair(name, None) for name in _files_below(root, "")]
+    pairs = [Pair(name, None) for name in image_names(root, "")]
     if not pairs:
         raise UserError(f"{root}: no images found; any {', '.join(sorted(IMAGE_ENDINGS))} file below it would do")
     return pairs
@@ -87,80 +114,70 @@ def _synthia(root: Path, split: str) -> Iterator[Pair]:
 def _same_names(root: Path, images: str, labels: str, layout: str) -> Iterator[Pair]:
     for folder in (images, labels):
         _require_folder(root, folder, layout, "")
-    present = {path.name for path in (root / labels).iterdir()}
+    present = {normal_form(path.name): f"{labels}/{path.name}" for path in (root / labels).iterdir()}
     for path in (root / images).iterdir():
-        if _is_image(path) and path.suffix.lower() == ".png":
-            wanted = f"{labels}/{path.name}"
-            yield Pair(f"{images}/{path.name}", wanted if path.name in present else None, wanted)
+        if is_image(path) and path.suffix.lower() == ".png":
+            yield Pair(f"{images}/{path.name}", present.get(normal_form(path.name)), f"{labels}/{path.name}")
 
 
 def _cityscapes(root: Path, split: str) -> Iterator[Pair]:
     images, labels = folders_of("cityscapes", split)
     _require_folder(root, images, "cityscapes", split)
     # At any depth, so that `val/frankfurt` (one city alone) is a split as well.
-    present = {path.relative_to(root).as_posix() for path in (root / labels).glob("**/*_gtFine_labelIds.png")}
+    found = (path.relative_to(root).as_posix() for path in (root / labels).glob("**/*_gtFine_labelIds.png"))
+    present = {normal_form(name): name for name in found}
     for path in (root / images).glob("**/*_leftImg8bit.png"):
-        if _is_image(path):
+        if not any(map(is_clutter, path.relative_to(root / images).parts)):
             scene = path.name.removesuffix("_leftImg8bit.png")
             city = path.parent.relative_to(root / "leftImg8bit").as_posix()
             wanted = f"gtFine/{city}/{scene}_gtFine_labelIds.png"
-            yield Pair(path.relative_to(root).as_posix(), wanted if wanted in present else None, wanted)
+            yield Pair(path.relative_to(root).as_posix(), present.get(normal_form(wanted)), wanted)
 
 
 def _folders(root: Path, split: str) -> Iterator[Pair]:
-    of_images, of_labels = folders_of("folders", split)
-    _require_folder(root, of_images, "folders", split)
-    images = _files_below(root, of_images)
-    labels = _files_below(root, of_labels) if (root / of_labels).is_dir() else []
-    by_key = {_without_ending(name): name for name in labels}
-    wanted = {name: of_labels + _without_ending(name).removeprefix(of_images) for name in images}
-    needed = set(wanted.values())
-    _refuse(
-        [f"{root / name}: one of several files of this name; endings do not count" for name in _doubled(images)]
-        + [f"{root / name}: one of several files of this name; endings do not count" for name in _doubled(labels)]
-        + [
-            # A label that is named otherwise than its image would silently make the image an unlabeled one.
-            f"{root / name}: no image of this name in {of_images}; rename or remove it"
-            for key, name in by_key.items()
-            if key not in needed
-        ]
-        + [fault for name in labels for fault in _lossy(root, name)]
-    )
-    for name in images:
-        yield Pair(name, by_key.get(wanted[name]), f"{wanted[name]}.png")
+    _require_folder(root, f"{split}/images", "folders", split)
+    has_labels = (root / split / "labels").is_dir()
+    images: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    problems: list[Problem] = []
+    for folder, by_key in (("images", images), *((("labels", labels),) if has_labels else ())):
+        for name in image_names(root, f"{split}/{folder}"):
+            key = _key(name, f"{split}/{folder}/")
+            if key in by_key:
+                problems.append(Problem(root / name, "one of several files of this name; endings do not count"))
+            by_key[key] = name
+    # A label that is named otherwise than its image would silently make the image an unlabeled one.
+    problems += [
+        Problem(root / name, f"no image of this name in {split}/images; rename or remove it. Where labels are called "
+                "x_mask.png, `python -m dstc.own_data --label-suffix _mask` pairs them")
+        for key, name in labels.items() if key not in images
+    ]  # fmt: skip
+    problems += _unreadable_labels(root, split, images.keys() - labels.keys()) if has_labels else []
+    if problems:
+        raise UserError("\n".join(told(problems)))
+    for key, name in images.items():
+        yield Pair(name, labels.get(key), f"{split}/labels/{key}.png")
+
+
+def _unreadable_labels(root: Path, split: str, without_label: Iterable[str]) -> Iterator[Problem]:
+    """Files of the images' names that are no label images: their images would silently be unlabeled ones."""
+    wanted = set(without_label)
+    for path in sorted(Path(entry.path) for entry in files_below(root / split / "labels")):
+        name = path.relative_to(root).as_posix()
+        if path.suffix.lower() not in IMAGE_ENDINGS and _key(name, f"{split}/labels/") in wanted:
+            yield _passed_over(path)
+
+
+def _passed_over(path: Path) -> Problem:
+    endings = ", ".join(sorted(LOSSLESS_ENDINGS))
+    return Problem(path, f"ends in {path.suffix or 'nothing'}, so it is no label image; convert it to one ({endings})")
 
 
 def _csv(root: Path, split: str) -> Iterator[Pair]:
     path = root / f"{split}.csv"
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin their files with a mark
-            reader = csv.DictReader(file)
-            missing = {"image", "label"} - set(reader.fieldnames or ())
-            if missing:
-                raise UserError(
-                    f"{path}: the first line must name the columns image and label; missing: {sorted(missing)}"
-                )
-            rows = [(reader.line_num, (row["image"] or "").strip(), (row["label"] or "").strip()) for row in reader]
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; layout 'csv' expects {_EXPECTED['csv'].format(split=split)}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: not a CSV file in UTF-8 ({error})") from None
-    _refuse(list(_row_faults(root, path, rows)))
-    return (Pair(image, label or None, f"an entry in column label of {path.name}") for _, image, label in rows)
-
-
-def _row_faults(root: Path, path: Path, rows: Iterable[tuple[int, str, str]]) -> Iterator[str]:
-    seen: dict[str, int] = {}
-    for line, image, label in rows:
-        if not image:
-            yield f"{path}:{line}: column image is empty"
-        elif image in seen:
-            yield f"{path}:{line}: '{image}' is listed already, in line {seen[image]}"
-        seen.setdefault(image, line)
-        for name in filter(None, (image, label)):
-            if not stays_inside(name):
-                yield f"{path}:{line}: '{name}' must be a path relative to {root} that does not leave it"
-        yield from (f"{path}:{line}: {fault}" for fault in _lossy(root, label) if label)
+    if not path.exists():
+        raise UserError(f"{path}: no such file; layout 'csv' expects {_EXPECTED['csv'].format(split=split)}")
+    return (Pair(image, label or None, f"an entry in column label of {path.name}") for image, label in read_list(path))
 
 
 _READERS: Mapping[str, Callable[[Path, str], Iterator[Pair]]] = MappingProxyType(
@@ -177,6 +194,13 @@ _EXPECTED: Mapping[str, str] = MappingProxyType(
 )
 
 
+def _require_root(root: Path, split: str) -> None:
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder")
+    if not stays_inside(split):
+        raise UserError(f"split '{split}': must be the name of a folder or list inside {root}")
+
+
 def _require_folder(root: Path, folder: str, layout: str, split: str) -> None:
     if not (root / folder).is_dir():
         raise UserError(
@@ -184,51 +208,10 @@ def _require_folder(root: Path, folder: str, layout: str, split: str) -> None:
         )
 
 
-def _refuse(faults: list[str]) -> None:
-    if faults:
-        raise UserError("\n".join(faults))
-
-
-def _lossy(root: Path, label: str) -> list[str]:
-    if PurePosixPath(label).suffix.lower() in LOSSLESS_ENDINGS:
-        return []
-    return [f"{root / label}: a label must be stored without loss ({', '.join(sorted(LOSSLESS_ENDINGS))})"]
-
-
 def _without_ending(name: str) -> str:
     return str(PurePosixPath(name).with_suffix(""))
 
 
-def _doubled(names: list[str]) -> list[str]:
-    counts = Counter(map(_without_ending, names))
-    return [name for name in names if counts[_without_ending(name)] > 1]
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".")
-
-
-def _files_below(root: Path, below: str) -> list[str]:
-    """Names of all image files below `root / below`, relative to `root`, sorted."""
-    paths = (Path(entry.path) for entry in files_below(root / below))
-    return sorted(path.relative_to(root).as_posix() for path in paths if _is_image(path))
-
-
-def files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[os.DirEntry[str]]:
-    """All files below; a symbolic link to a folder that it lies in would never end, and is passed over."""
-    real = folder.resolve()
-    if real in above:
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if not _is_folder(entry):
-                yield entry
-            elif not entry.name.startswith("."):
-                yield from files_below(Path(entry.path), (*above, real))
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
+def _key(name: str, folder: str) -> str:
+    """By what an image finds its label."""
+    return normal_form(_without_ending(name).removeprefix(folder))

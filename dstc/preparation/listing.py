@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from dstc.core.names import stays_inside
-from dstc.preparation.layouts import files_below, folders_of
+from dstc.preparation.found_files import files_below
+from dstc.preparation.layouts import folders_of
 
 
 def read_folders(layout: str, root: Path, splits: Iterable[str]) -> Iterator[Path]:

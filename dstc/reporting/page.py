@@ -31,4 +31,4 @@ def page(results: Results) -> str:
     """The whole page as HTML. The same results give the same text."""
     nav = element("nav", *(element("a", word, href=f"#{word.lower()}") for word in SECTIONS))
     body = joined([element("h1", "dstc: report of a run"), nav, *(make(results) for make in SECTIONS.values())])
-    return Template(FRAME.read_text()).substitute(body=body)
+    return Template(FRAME.read_text(encoding="utf-8")).substitute(body=body)

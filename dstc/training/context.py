@@ -14,7 +14,7 @@ from dstc.config.params import Params
 from dstc.config.sections import Model, Optim, Runtime, Training
 from dstc.core import processes
 from dstc.core.batches import LabeledBatch
-from dstc.core.device import ready
+from dstc.core.device import computing, ready
 from dstc.core.errors import UserError
 from dstc.core.index import DomainIndex
 from dstc.core.taxonomy import Classes
@@ -59,6 +59,11 @@ class TrainingContext:
     def share(self) -> Share:
         """Which share of each batch this process reads."""
         return processes.rank(), processes.count()
+
+    @property
+    def computing(self) -> dict[str, str]:
+        """What of the machine changes the bits of a training."""
+        return computing(self.device)
 
     def learner(self, name: str, network: nn.Module) -> Learner:
         """The network in train mode, with its optimizer."""
@@ -105,7 +110,7 @@ class TrainingContext:
     def save(self, path: Path, network: nn.Module, **more: Any) -> None:
         """Write a checkpoint that describes itself; `more` is, after a training, its `training_record`.
 
-        No date, host or commit: the same training gives the same bytes, so that DVC does not rerun what follows.
+        No date, host or commit: on one machine the same training gives the same bytes, so DVC reruns nothing after it.
         """
         description = {
             "classes": list(self.classes.names),
@@ -115,6 +120,7 @@ class TrainingContext:
             "optim": self.optim.model_dump(),
             "seed": self.seed,
             "torch": str(torch.__version__),
+            "computed_with": self.computing,
             **more,
         }
         save_network(path, network, description)

@@ -1,45 +1,60 @@
-"""Being asked to stop: Ctrl-C, SIGTERM, or the death of the dvc that started this process.
+"""A training that is told to stop, or cannot go on for want of data, saves its state first.
 
-A killed dvc would otherwise leave a second writer behind. The trainer is dvc's own child because each command in dvc.yaml
-begins with `exec`: dash (a container's /bin/sh) and fish would stay in between, and live on when dvc is gone.
+Told by SIGINT (Ctrl-C), SIGTERM, or the death of the dvc that started this process, which would otherwise leave a second
+writer behind. The trainer is dvc's own child because each command in dvc.yaml begins with `exec`: dash (a container's
+/bin/sh) and fish would stay in between, and live on when dvc is gone.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 from dstc.core import processes
+from dstc.core.interruption import Interrupted, held_back, listening, received
 
 
 class Interruption:
     """Says why this process should save and stop, once it should."""
 
     def __init__(self) -> None:
-        self._signal: int | None = None
         self._parent = None if _is_orphan() else os.getppid()
-
-    def note(self, number: int, _: FrameType | None) -> None:
-        self._signal = number
 
     @property
     def reason(self) -> str | None:
-        if self._signal is not None:
-            return signal.Signals(self._signal).name
+        if signal_ := received():
+            return signal_.name
         if os.getppid() != self._parent:
             return "the end of the process that started it"
         return None
 
     @property
-    def is_signal(self) -> bool:
-        return self._signal is not None
-
-    @property
     def exit_status(self) -> int:
-        return 128 + (self._signal or signal.SIGTERM)
+        signal_ = received()
+        return signal_.exit_status if signal_ else 128 + signal.SIGTERM
+
+    @contextmanager
+    def between_steps(self, stop: Callable[[Exception | None], None], *, together: bool = False) -> Iterator[None]:
+        """In here the state is whole, so a signal is answered at once. Where there is reason to stop, or an error, `stop` is
+        called with the error, in all processes.
+
+        Of several processes each first ends what it waits for. An error of one that the others are to work `together` with
+        in here ends it alone, for they would wait for it.
+        """
+        problem, several = None, processes.count() > 1
+        try:
+            with held_back(several):
+                yield
+        except Interrupted:
+            pass
+        except Exception as error:
+            if several and together:
+                raise
+            problem = error
+        if processes.any_of(problem is not None or self.reason is not None):
+            stop(problem)
 
 
 def _is_orphan() -> bool:
@@ -52,15 +67,11 @@ def _is_orphan() -> bool:
 
 @contextmanager
 def watched() -> Iterator[Interruption]:
-    """Note SIGINT and SIGTERM instead of dying of them at any line."""
-    interruption = Interruption()
-    before = {number: signal.signal(number, interruption.note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interruption
-    except RuntimeError:
-        if processes.count() > 1 and interruption.is_signal:  # torchrun's, for another process's end broke a connection
-            raise SystemExit(interruption.exit_status) from None
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    """Hold signals back, but between steps."""
+    with listening(), held_back():
+        try:
+            yield Interruption()
+        except RuntimeError:
+            if processes.count() > 1 and (signal_ := received()):  # another process's end broke a connection
+                raise SystemExit(signal_.exit_status) from None
+            raise

@@ -9,9 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from dstc.core import processes
+from dstc.core import cores, processes
 from dstc.core.device import choose_device, gpus, use
 from dstc.core.errors import UserError
+from dstc.core.interruption import ignore_the_second
 from dstc.training.interruption import Interruption
 
 SEVERAL_MACHINES = "PET_NNODES"  # torchrun's own variable for --nnodes
@@ -78,7 +79,8 @@ def _torchrun(command: Sequence[str], number: int) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // number)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores.allowed() // number)))
+    ignore_the_second()  # which torchrun hands on, as it does the first
     threading.Thread(target=_follow_the_parent, args=[Interruption()], daemon=True).start()
     try:
         run(parse_args([f"--nproc-per-node={number}", f"--shutdown-timeout={TIME_TO_SAVE}", "-m", *command]))

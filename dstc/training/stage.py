@@ -41,13 +41,14 @@ def run_training_stage(
 
 @contextmanager
 def checkpoints_of(
-    stage: str, *, tracked: Mapping[str, Any], inputs: Sequence[Path], outputs: Path, runtime: Runtime
+    stage: str, *, tracked: Mapping[str, Any], inputs: Sequence[Path], outputs: Path, context: TrainingContext
 ) -> Iterator[CheckpointPolicy]:
-    """The run's working folder, held; `tracked` parameters and `inputs` decide what run it is."""
+    """The run's working folder, held; `tracked` parameters, `inputs` and what computes decide what run it is."""
+    runtime, computing = context.runtime, context.computing
     if processes.is_first():
         remove_recorded()
         require_writable(outputs)
-    with WorkingFolder(stage, params=tracked, inputs=inputs, outputs=outputs).held() as folder:
+    with WorkingFolder(stage, params=tracked, inputs=inputs, outputs=outputs, computing=computing).held() as folder:
         yield CheckpointPolicy(folder, runtime.checkpoint_every_iterations, runtime.checkpoint_every_minutes)
 
 

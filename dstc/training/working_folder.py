@@ -31,14 +31,24 @@ COMPUTING = ("torch", "torchvision", "numpy", "pillow", "timm")  # packages whos
 class WorkingFolder:
     """The working folder of one stage's run, held by one process at a time."""
 
-    def __init__(self, stage: str, *, params: Mapping[str, Any], inputs: Sequence[Path], outputs: Path) -> None:
-        """`params` and `inputs` decide the result; `outputs` is the folder that the stage writes it to."""
+    def __init__(
+        self,
+        stage: str,
+        *,
+        params: Mapping[str, Any],
+        inputs: Sequence[Path],
+        outputs: Path,
+        computing: Mapping[str, str] | None = None,
+    ) -> None:
+        """`params`, `inputs` and what `computing` says of the machine decide the result; `outputs` is the folder that the
+        stage writes it to."""
         self.outputs = outputs
         self.inputs = {str(path): _digest_of(path) for path in inputs}
         self.manifest = {
             **{f"parameter {key}": json.dumps(value, sort_keys=True) for key, value in _flat(params).items()},
             **{f"input {path}": digest for path, digest in self.inputs.items()},
             **{f"code {name}": digest for name, digest in _code().items()},
+            **processes.from_first(lambda: dict(computing or {})),  # which is not asked of the others
             **{f"version of {name}": version(name) for name in COMPUTING if name != "timm" or name in sys.modules},
         }
         name = hashlib.blake2b(json.dumps(self.manifest, sort_keys=True).encode(), digest_size=8).hexdigest()
@@ -121,7 +131,7 @@ class WorkingFolder:
             return ""
         latest = max(interrupted, key=lambda state: state.stat().st_mtime).parent / MANIFEST
         try:
-            before = dict(json.loads(latest.read_text()))
+            before = dict(json.loads(latest.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):  # damaged: then it cannot be said
             return ""
         return _differing(before, self.manifest)

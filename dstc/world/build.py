@@ -6,10 +6,8 @@ An image depends on nothing but (world seed, domain, split, number), so any numb
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from PIL import Image
 
 from dstc.core.progress import progress
 from dstc.core.taxonomy import CITYSCAPES_19, label_id_of
+from dstc.core.workers import read_ahead
 from dstc.world import layout, raster, sensor, shading
 from dstc.world.camera import Camera
 from dstc.world.looks import LOOKS, Look, Painter, take_camera
@@ -123,17 +122,8 @@ def _target_orders(folder: Path, seed: int, split: str, count: int) -> Iterator[
 def _fill_all(orders: Sequence[Order], workers: int) -> None:
     for parent in sorted({path.parent for order in orders for path in (order.image, order.label)}):
         parent.mkdir(parents=True, exist_ok=True)
-    if workers <= 1:
-        _with_progress(map(_fill, orders), len(orders))
-        return
-    # Spawned workers inherit nothing, so this is safe whatever threads the caller runs.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        _with_progress(pool.map(_fill, orders, chunksize=8), len(orders))
-
-
-def _with_progress(filled: Iterable[None], total: int) -> None:
-    with progress(total=total, desc="render world", unit="image") as bar:
-        for _ in filled:
+    with progress(total=len(orders), desc="render world", unit="image") as bar:
+        for _ in read_ahead(_fill, orders, workers, what="rendering the built-in data set"):
             bar.update()
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-FILES = (HERE, HERE.parent / "test_params.py", HERE.parent / "stages/test_report.py")
+FILES = (HERE, HERE.parent / "config/test_params.py", HERE.parent / "stages/test_report.py")
 # By the names of the tests, which are sentences. Property tests, interruptions and what is welcome are no single bad inputs.
 REFUSALS = re.compile(
     r"refuse|_bad_|_may_not_be_|_named|_not_there|_does_not_fit|_damaged|_full|_unknown|_another_run_"

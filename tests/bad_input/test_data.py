@@ -76,10 +76,20 @@ def with_size(width: int, height: int) -> Callable[[bytes], bytes]:
     return change
 
 
-def turned() -> Image.Exif:
+def turned(orientation: int = 6) -> Image.Exif:
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112] = orientation
     return exif
+
+
+def palette_label(path: Path, road: str, sky: str) -> None:
+    label = Image.fromarray(np.full(SIZE[::-1], trees.ROAD, np.uint8)).convert("P")
+    label.putdata([trees.ROAD] * 48 + [trees.SKY] * 48)
+    palette = [0] * 768
+    for index, color in ((trees.ROAD, road), (trees.SKY, sky)):
+        palette[3 * index : 3 * index + 3] = bytes.fromhex(color[1:])
+    label.putpalette(palette)
+    label.save(path)
 
 
 def png_16(_: bytes) -> bytes:
@@ -101,13 +111,14 @@ TABLE: dict[str, tuple[Damage, str]] = {
     "16-bit": (written(IMAGE, Image.new("I;16", SIZE)), f"{IMAGE}: an image must be 8-bit RGB (or gray or palette)"),
     "CMYK": (written(IMAGE, Image.new("CMYK", SIZE), "JPEG"), f"{IMAGE}: an image must be 8-bit RGB"),
     "floating point": (written(IMAGE, Image.new("F", SIZE), "TIFF"), f"{IMAGE}: an image must be 8-bit RGB"),
-    "turned by EXIF": (
+    "turned by EXIF, its label not": (
         written(IMAGE, Image.new("RGB", SIZE), "JPEG", exif=turned()),
-        f"{IMAGE}: its EXIF orientation is 6, so viewers show it turned while its label is not; store it upright",
+        f"{LABEL}: is 12x8, but its image is 8x12 once it is turned as its EXIF orientation 6 says and viewers show it; "
+        "turn the label too",
     ),
     "a header of 10 gigapixels": (
         content(IMAGE, with_size(100_000, 100_000)),
-        f"{IMAGE}: Image size (10000000000 pixels) exceeds limit",
+        f"{IMAGE}: Image size (10000000000 pixels) exceeds limit of 178956970 pixels; cut it into tiles",
     ),
     "missing, a dangling link": (
         replaced_by(IMAGE, lambda path: path.symlink_to("nowhere.png")),
@@ -120,13 +131,20 @@ TABLE: dict[str, tuple[Damage, str]] = {
     "a folder": (replaced_by(IMAGE, Path.mkdir), f"{IMAGE}: is no regular file"),
     "a pipe": (replaced_by(IMAGE, os.mkfifo), f"{IMAGE}: is no regular file"),
     # labels
-    "no label": (lambda root: (root / LABEL).unlink(), f"{IMAGE}: has no label; expected is labels/00002.png"),
+    "no label": (lambda root: (root / LABEL).unlink(), f"{IMAGE}: has no label (expected is labels/00002.png)"),
     "an empty label": (content(LABEL, lambda _: b""), f"{LABEL}: cannot be decoded as an image"),
     "a label of another size": (
         written(LABEL, Image.new("L", (12, 9), 7)),
         f"{LABEL}: is 12x9, but its image is 12x8",
     ),
     "an unknown id": (written(LABEL, Image.new("L", SIZE, 77)), f"{LABEL}: unknown label id 77 (known are -1, 0, 1"),
+    "a palette that numbers the classes otherwise": (
+        lambda root: [
+            palette_label(path, *(("#6b8e23", "#4682b4") if path.name == Path(LABEL).name else ("#4682b4", "#6b8e23")))
+            for path in (root / "gta5/labels").iterdir()
+        ],
+        f"{LABEL}: its palette gives an id another color than that of another label does (id 7 is #6b8e23, but #4682b4 in",
+    ),
     "colors for ids": (
         written(LABEL, Image.new("RGB", SIZE)),
         f"{LABEL}: holds RGB colors, but this data set's labels are ids; wanted is a gray or palette image",
@@ -233,6 +251,11 @@ WELCOME: dict[str, Damage] = {
     "an image with alpha": written(IMAGE, Image.new("RGBA", SIZE)),
     "a gray image": written(IMAGE, Image.new("L", SIZE)),
     "a palette image": written(IMAGE, Image.new("P", SIZE)),
+    "an image upside down by EXIF": written(IMAGE, Image.new("RGB", SIZE), "JPEG", exif=turned(3)),
+    "what a NAS and an archive leave": lambda root: [
+        trees.write_photo(root / folder / "00002.png")
+        for folder in ("gta5/images/@eaDir", "cityscapes/leftImg8bit/train/aachen/@eaDir", "gta5/__MACOSX/images")
+    ],
     "a label void throughout": written(LABEL, Image.new("L", SIZE, trees.LICENSE_PLATE)),
     "a folder linked into itself": lambda root: (root / "cityscapes/leftImg8bit/train/loop").symlink_to(".."),
 }

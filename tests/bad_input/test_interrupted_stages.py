@@ -73,10 +73,10 @@ def test_the_bytes_are_the_same_with_any_number_of_workers_interrupted_or_not(
         set_params(runtime={"workers": before})
         if interrupted:
             interrupt(script, interrupted)
-            assert f"goes on after iteration {interrupted}" not in capsys.readouterr().out
+            assert f"resuming from iteration {interrupted}" not in capsys.readouterr().out
             set_params(runtime={"workers": after})
         run_stage(*script)
-        assert (f"goes on after iteration {interrupted}," in capsys.readouterr().out) == bool(interrupted)
+        assert (f"resuming from iteration {interrupted}," in capsys.readouterr().out) == bool(interrupted)
         results[before, after, interrupted] = result(script)
     first, *others = results.values()
     assert len(first) >= 3
@@ -106,6 +106,7 @@ CHANGES: dict[str, tuple[Callable[[], Any], str]] = {
     "the split": (_other_split, "input data/split"),
     "the code": (lambda: None, "code dstc.training.loop"),
     "torch": (lambda: None, "version of torch"),
+    "the threads": (lambda: set_params(runtime={"threads": 2}), "runtime.threads"),
 }
 
 
@@ -159,7 +160,7 @@ def test_on_a_full_disk_a_training_stops_with_the_file_named_and_goes_on_from_th
         assert state.read_bytes() == before
         assert list(Path().rglob("*.partial")) == []
     run_stage(*script)
-    assert "goes on after iteration 1," in capsys.readouterr().out
+    assert "resuming from iteration 1," in capsys.readouterr().out
     assert result(script) == whole
 
 
@@ -218,6 +219,6 @@ def test_a_signal_to_the_whole_group_saves_and_stops_though_loader_workers_are_i
     os.killpg(trainer.pid, signal_)
     said, _ = trainer.communicate(timeout=120)
     assert f"warm_up_target: stopped by {signal_.name} after iteration " in said
-    assert "it is saved: type the same command again to go on\n" in said
+    assert "it is saved: type the same command again to resume\n" in said
     assert trainer.returncode == 128 + signal_
     assert "Traceback" not in said

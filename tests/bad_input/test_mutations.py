@@ -239,7 +239,7 @@ PAIR = Pair("image.png", "label.png")
 
 @pytest.mark.filterwarnings("ignore")  # Pillow's, of what it could mend
 @pytest.mark.parametrize("changed", [PAIR.image, PAIR.label])
-def test_a_changed_image_or_label_is_indexed_or_a_fault_that_names_it(changed: str, tmp_path: Path) -> None:
+def test_a_changed_image_or_label_is_indexed_or_a_problem_of_its_own(changed: str, tmp_path: Path) -> None:
     for name in (PAIR.image, "label.png"):
         (tmp_path / name).write_bytes(FILES[2])
 
@@ -249,8 +249,8 @@ def test_a_changed_image_or_label_is_indexed_or_a_fault_that_names_it(changed: s
         (tmp_path / changed).write_bytes(content)
         checked = check_pair(RULES, tmp_path, 0, PAIR)
         if checked.entry is None:
-            assert checked.faults
-            assert all(fault.startswith(f"{tmp_path}/") for fault in checked.faults)
+            assert checked.problems
+            assert all(problem.file.parent == tmp_path for problem in checked.problems)
         else:
             assert (checked.entry.width, checked.entry.height) == (8, 6)
             assert checked.entry.pixels is not None

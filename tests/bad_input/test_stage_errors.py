@@ -253,6 +253,19 @@ def test_a_loss_that_is_switched_off_has_an_empty_column(without_switched_off_te
     assert {row[column] for row in rows for column in off} == {""}
 
 
+def test_unlabeled_images_are_read_only_where_a_term_uses_them(
+    warmed_up: Path, project: Path, stage: Callable[..., None], refusal: Callable[..., str]
+) -> None:
+    shutil.copytree(warmed_up / "cityscapes", project / "cityscapes")
+    _, unlabeled = read_split(places.SPLIT)
+    for name in unlabeled:
+        (project / "cityscapes" / name).unlink()
+    set_params(paths={"target": str(project / "cityscapes")}, co_train={"cross_supervision_start": 0.4})
+    assert "but the index lists it" in refusal("co_train")
+    set_params(co_train={"cross_supervision": False})
+    stage("co_train")
+
+
 @pytest.mark.parametrize("script", TRAININGS, ids=name_of)
 def test_the_same_seed_gives_the_same_bytes_with_any_number_of_workers(
     project: Path, stage: Callable[..., None], script: tuple[str, ...]

@@ -60,6 +60,10 @@ def refusal(**sections: dict[str, Any]) -> str:
         ({"paths": {"source": "/data"}}, "paths.source and paths.target must both be 'embedded' or both be folders"),
         ({"paths": {"unlabeled": ["here"]}}, "paths.unlabeled[0]: 'here' must be an absolute path"),
         ({"data": {"target.layout": "csv"}}, "data.own.labels must say which label ids or colors mean which class"),
+        (
+            {"data": {"target.layout": "csv", "own.labels": {"road": [1]}, "own.target_labels": {}}},
+            "data.own.target_labels must say which label ids or colors mean which class for layout 'csv'",
+        ),
         ({"data": {"own.labels": {"rode": [1]}}}, "data.own.labels.rode: not a class of data.classes 'cityscapes_19'"),
         ({"data": {"classes": "own"}}, "data.classes is 'own', but layout 'gta5' has Cityscapes classes"),
         ({"model": {"backbone": "resnet11"}}, "model.backbone: must be one of resnet101, resnet50, mobilenet_v2, "),
@@ -96,6 +100,16 @@ FOLDERS = {"source": "/a", "target": "/b"}
         ({"own.class_names": ["road"]}, "data.own.class_names must hold 2 to 254 different names"),
         ({"own.labels": {"road": [1]}}, "data.own.labels must have an entry for each class; missing: ['rail']"),
         ({"own.labels": {"raod": [1]}}, "data.own.labels.raod: not among data.own.class_names; did you mean 'road'?"),
+        (
+            {"own.target_labels": {"road": [0]}},
+            "data.own.target_labels must have an entry for each class; missing: ['rail'] (give []",
+        ),
+        (
+            {"own.target_labels": {"road": [0], "rail": [], "rial": [1]}},
+            "data.own.target_labels.rial: not among data.own.class_names; did you mean 'rail'?",
+        ),
+        ({"own.target_ignored": [0]}, "data.own.target_ignored goes with data.own.target_labels, which is null"),
+        ({"own.tolerance": 256}, "data.own.tolerance: must be less than or equal to 255, not 256"),
         (
             {"own.colors": {"rial": "#000001"}},
             "data.own.colors.rial: not among data.own.class_names; did you mean 'rail'?",

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 
 from dstc.core.index import DomainIndex
 from dstc.core.taxonomy import IGNORE
-from dstc.data.loaders import Crops, Stream, ValidationImages, training_batches
+from dstc.data.loaders import Crops, Stream, ValidationImages, image_names, training_batches
 from tests.data.small_domain import small_domain
 
 
@@ -47,10 +48,15 @@ def test_a_batch_holds_crops_of_every_stream_as_uint8(domain: DomainIndex, tmp_p
         assert images.dtype == labels.dtype == torch.uint8
 
 
-def test_the_labels_of_an_unlabeled_stream_are_void_throughout(domain: DomainIndex, tmp_path: Path) -> None:
+def test_the_labels_of_an_unlabeled_stream_are_void_in_the_padding_alone(domain: DomainIndex, tmp_path: Path) -> None:
+    """Images of 16 rows and 24 or more columns."""
     for batch in batches(domain, tmp_path):
-        assert (batch["unlabeled_target"][1] == IGNORE).all()
-        assert (batch["source"][1] != IGNORE).any()
+        assert (batch["unlabeled_target"][1] == 0).all()
+    images, labels = Stream(domain.without_labels(), [tmp_path], batch=2, crop=(40, 20)).crops(0, seed=0, name="target")
+    widths = 24 + images[:, 0, 0, 0].long()
+    for label, width in zip(labels, widths.tolist(), strict=True):
+        assert (label[:16, :width] == 0).all()
+        assert (label[16:] == IGNORE).all() and (label[:, width:] == IGNORE).all()
 
 
 def test_two_workers_give_the_batches_that_none_gives(domain: DomainIndex, tmp_path: Path) -> None:
@@ -59,6 +65,29 @@ def test_two_workers_give_the_batches_that_none_gives(domain: DomainIndex, tmp_p
 
 def test_starting_later_gives_the_batches_from_there_on(domain: DomainIndex, tmp_path: Path) -> None:
     assert_equal(batches(domain, tmp_path, first=4), batches(domain, tmp_path)[4:])
+
+
+def test_a_stream_that_begins_later_is_not_read_before_and_then_gives_what_it_would_have_given(
+    domain: DomainIndex, tmp_path: Path
+) -> None:
+    always = streams(domain, tmp_path)
+    later = always | {"unlabeled_target": replace(always["unlabeled_target"], first_iteration=4)}
+    whole = batches(domain, tmp_path)
+    expected = [{"source": batch["source"]} for batch in whole[:4]] + whole[4:]
+    for first in (0, 3, 5):
+        found = list(training_batches(later, seed=0, first=first, iterations=6, workers=1))
+        assert_equal(found, expected[first:])
+    assert image_names(later, 3, seed=0) == {"source": image_names(always, 3, seed=0)["source"]}
+    assert image_names(later, 4, seed=0) == image_names(always, 4, seed=0)
+
+
+@pytest.mark.parametrize(("first", "read"), [(0, range(6)), (4, range(4, 6)), (6, range(0)), (9, range(0))])
+def test_only_what_a_stream_gives_is_brought_into_its_cache(
+    domain: DomainIndex, tmp_path: Path, first: int, read: range
+) -> None:
+    stream = streams(domain, tmp_path)["unlabeled_target"]
+    later = replace(stream, first_iteration=first)
+    assert later.entries_of(range(6), seed=0, name="u") == stream.entries_of(read, seed=0, name="u")
 
 
 def test_another_seed_and_another_stream_see_other_orders_and_windows(domain: DomainIndex, tmp_path: Path) -> None:

@@ -109,7 +109,10 @@ def test_where_the_image_is_smaller_than_the_window_the_label_is_padded_with_ign
     np.testing.assert_array_equal(label[inside], expected.ravel())
 
 
-def test_without_a_label_a_crop_is_void_throughout() -> None:
-    for size in ((16, 24), (4, 4)):
-        _, label = crop(*size, (10, 7), labeled=False)
-        assert (label == IGNORE).all()
+def test_without_a_label_a_crop_is_void_in_its_padding_alone() -> None:
+    for height, width in ((16, 24), (4, 24), (4, 4)):
+        _, label = crop(height, width, (10, 7), labeled=False)
+        inside = np.zeros((7, 10), bool)
+        inside[:height, :width] = True
+        assert (label[inside] == 0).all()
+        assert (label[~inside] == IGNORE).all()

@@ -1,7 +1,4 @@
-"""The released optimizer, which holds a parameter several times. Only parity needs it, so it lives with the tests.
-
-(And `experiments.duplicated_optimizer`, which measures how near the presets' multiplier comes to it.)
-"""
+"""The released optimizer, which holds a parameter several times. Only parity needs it, so it lives with the tests."""
 
 from __future__ import annotations
 

@@ -216,6 +216,27 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_are_labeled(
     assert files(here / "predictions/train_ids") == ["deep/two.png", "one.png"]
 
 
+def test_a_very_large_image_is_labeled_if_asked_for(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # refused is what has more than twice as many
+    command = ["a.pt", "photos/one.png", "--window", "32x32", "--own-size", "--write", "train_ids"]
+    told = refusal(capsys, *command)
+    assert "photos/one.png: Image size (6144 pixels) exceeds limit of 200 pixels; cut it into tiles" in told
+    assert "--allow-large" in told
+    main([*command, "--allow-large"])
+    assert read(here / "predictions/train_ids/one.png").shape == (64, 96)
+
+
+def test_what_systems_leave_in_folders_is_no_image_of_a_pattern_or_folder(here: Path) -> None:
+    write_photo(here / "photos/@eaDir/one.png", 8, 8)
+    write_photo(here / "photos/__MACOSX/._one.png", 8, 8)
+    main(["a.pt", "photos/**/*.png", "--write", "train_ids", "--out", "by_pattern"])
+    main(["a.pt", "photos", "--write", "train_ids", "--out", "by_folder"])
+    assert files(here / "by_pattern/train_ids") == ["one.png"]
+    assert files(here / "by_folder/train_ids") == ["deep/two.png", "one.png"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

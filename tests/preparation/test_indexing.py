@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dstc.core.errors import UserError
 from dstc.core.taxonomy import CITYSCAPES_19
 from dstc.data.samples import read_pair
-from dstc.preparation.indexing import FAULTS_SHOWN, Domain, index_domains
-from dstc.preparation.label_rules import label_rules
+from dstc.preparation.indexing import Domain, index_domains
+from dstc.preparation.label_rules import label_rules, task_classes
+from dstc.preparation.problems import SHOWN
 from dstc.preparation.summary import summary_table
 from tests.preparation import trees
 
@@ -52,7 +54,7 @@ def test_two_workers_make_the_same_indexes_as_none(domains: Three) -> None:
     assert index_domains(*domains, workers=2) == index_domains(*domains, workers=0)
 
 
-def test_faults_of_all_domains_are_listed_together(domains: Three) -> None:
+def test_problems_of_all_domains_are_listed_together(domains: Three) -> None:
     source_root, target_root = domains[0].folders[0], domains[1].folders[0]
     trees.write(source_root / "labels/00002.png", fill=99)
     (source_root / "labels/00005.png").unlink()
@@ -60,23 +62,20 @@ def test_faults_of_all_domains_are_listed_together(domains: Three) -> None:
     with pytest.raises(UserError) as refused:
         index_domains(*domains, workers=0)
     heading, *lines = str(refused.value).splitlines()
-    assert heading == "4 faults in the data; nothing was written:"
-    assert [line.split(": ")[1].split(";")[0].split(" (")[0] for line in lines] == [
-        "unknown label id 99",
-        "has no label",
-        "has no label",
-        "has no label",
-    ]
+    assert heading == "4 problems in the data; nothing was written:"
+    assert lines[0].startswith(f"{source_root}/labels/00002.png: unknown label id 99 (known are")
+    assert lines[1] == f"{source_root}/images/00005.png and 2 more files: has no label (expected is labels/00005.png)"
+    assert len(lines) == 2
 
 
-def test_the_list_of_faults_is_cut_with_a_count(domains: Three) -> None:
-    root = trees.gta5(domains[0].folders[0], FAULTS_SHOWN + 3)
-    for path in (root / "labels").iterdir():
-        path.write_bytes(b"")
+def test_the_list_of_problems_is_cut_with_a_count(domains: Three) -> None:
+    root = trees.gta5(domains[0].folders[0], SHOWN + 3)
+    for width, path in enumerate((root / "labels").iterdir(), start=20):
+        trees.write(path, size=(width, 8), fill=trees.ROAD)
     with pytest.raises(UserError) as refused:
         index_domains(*domains, workers=0)
     lines = str(refused.value).splitlines()
-    assert len(lines) == FAULTS_SHOWN + 2
+    assert len(lines) == SHOWN + 2
     assert lines[-1] == "... and 3 more"
 
 
@@ -181,3 +180,86 @@ def test_the_summary_tells_counts_sizes_rarest_and_absent_classes(domains: Three
     assert "12x8 (5), 20x10 (1)" in lines[2]
     assert lines[2].endswith("car 100 %")
     assert lines[4].startswith("source has no pixel of: sidewalk, building")
+
+
+def palette_label(path: Path, size: tuple[int, int] = (12, 8), **colors: tuple[int, int, int]) -> None:
+    """A label of road and sky, side by side, in these colors."""
+    ids = np.full(size[::-1], trees.ROAD, np.uint8)
+    ids[:, size[0] // 2 :] = trees.SKY
+    label, palette = Image.fromarray(ids).convert("P"), np.zeros((256, 3), np.uint8)
+    label.putdata(ids.ravel().tolist())
+    palette[trees.ROAD], palette[trees.SKY], palette[99] = (
+        colors["road"],
+        colors["sky"],
+        colors.get("unused", (0, 0, 0)),
+    )
+    label.putpalette(palette.ravel().tolist())
+    label.save(path)
+
+
+USUAL = {"road": (128, 64, 128), "sky": (70, 130, 180)}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_palettes_that_give_an_id_two_colors_are_refused_with_both_files(domains: Three, workers: int) -> None:
+    folder = domains[0].folders[0] / "labels"
+    for number in range(1, 7):
+        palette_label(folder / f"{number:05d}.png", **USUAL)
+    palette_label(folder / "00004.png", road=USUAL["sky"], sky=USUAL["road"])
+    with pytest.raises(UserError) as refused:
+        index_domains(*domains, workers=workers)
+    assert str(refused.value) == (
+        f"{folder}/00004.png: its palette gives an id another color than that of another label does (id 7 is #4682b4, but "
+        f"#804080 in {folder}/00001.png), so ids have no fixed meaning; store the labels as gray ids"
+    )
+
+
+def test_palettes_may_differ_in_ids_that_do_not_occur(domains: Three) -> None:
+    folder = domains[0].folders[0] / "labels"
+    for number in range(1, 7):
+        palette_label(folder / f"{number:05d}.png", **USUAL, unused=(number, 0, 0))
+    assert len(index_domains(*domains, workers=0).indexes[0]) == 6
+
+
+def test_palettes_of_target_train_and_val_must_agree_and_those_of_the_source_are_only_noted(domains: Three) -> None:
+    source, train, _ = domains
+    for path in (source.folders[0] / "labels").iterdir():
+        palette_label(path, road=(1, 1, 1), sky=USUAL["sky"])
+    labels = sorted((train.folders[0] / "gtFine").rglob("*_labelIds.png"))
+    for path in labels:
+        palette_label(path, **USUAL)
+    notes = index_domains(*domains, workers=0).notes
+    assert "label id 7 is #010101 in the source's palettes and #804080 in the target's; if it means" in "\n".join(notes)
+    palette_label(next(path for path in labels if "/val/" in str(path)), road=USUAL["sky"], sky=USUAL["road"])
+    with pytest.raises(UserError, match=r"gtFine/val/.*its palette gives an id another color"):
+        index_domains(*domains, workers=0)
+
+
+def test_palettes_that_differ_are_no_problem_where_labels_are_read_by_their_colors(domains: Three) -> None:
+    classes = task_classes("own", ["road", "sky"], {})
+    rules = label_rules("folders", classes, {"road": ["#804080"], "sky": ["#4682b4"]}, [])
+    folder = domains[0].folders[0]
+    for path in (*(folder / "labels").iterdir(), *domains[1].folders[0].rglob("*_labelIds.png")):
+        palette_label(path, **USUAL)
+    palette_label(folder / "labels/00002.png", road=USUAL["sky"], sky=USUAL["road"])
+    index = index_domains(*(replace(one, classes=classes, labels=rules) for one in domains), workers=0).indexes[0]
+    (_, usual), (_, swapped) = (read_pair(entry, index, [folder]) for entry in index.entries[:2])
+    assert usual is not None and swapped is not None
+    assert usual.tolist() == [[0] * 6 + [1] * 6] * 8
+    assert swapped.tolist() == [[1] * 6 + [0] * 6] * 8
+
+
+def test_labeled_photos_that_exif_turns_are_noted_and_read_alike_in_training(domains: Three) -> None:
+    folder = domains[0].folders[0]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = np.random.default_rng(0).integers(0, 256, (12, 8, 3), dtype=np.uint8)
+    Image.fromarray(photo).save(folder / "images/00001.png", exif=exif)
+    found = index_domains(*domains, workers=0)
+    assert found.notes[0].startswith(
+        "source: 1 labeled images are turned by their EXIF orientation, such as images/00001.png"
+    )
+    index = found.indexes[0]
+    image, label = read_pair(index.entries[0], index, [folder])
+    assert image.tolist() == np.rot90(photo, -1).tolist()
+    assert label is not None and label.shape == image.shape[:2]

@@ -26,7 +26,7 @@ def test_own_colors_are_keyed_in_lower_case() -> None:
 @pytest.mark.parametrize(
     ("labels", "ignored", "message"),
     [
-        ({"road": [1], "rail": ["#aabbcc"]}, [], "mix ids and colors"),
+        ({"road": [1], "rail": ["#aabbcc"]}, [], "mix ids and colors.*name them in data.own.target_labels"),
         ({"road": ["red"]}, [], "'red' is neither an id nor a color"),
         ({"road": [1], "rail": [2]}, [1], "name 1 2 times"),
         ({"road": ["#aabbcc"], "rail": ["#AABBCC"]}, [], "name #aabbcc 2 times"),

@@ -4,7 +4,7 @@ import pytest
 
 from dstc.core.errors import UserError
 from dstc.core.names import stays_inside
-from dstc.preparation.layouts import list_images, list_pairs
+from dstc.preparation.layouts import list_images, list_pairs, list_suffix_pairs
 from tests.preparation import trees
 
 
@@ -54,17 +54,21 @@ def test_folders_pairs_by_path_without_ending_at_any_depth(tmp_path: Path) -> No
     assert pairs[1].wanted == "train/labels/night/frame.01.png"
 
 
-def test_folders_refuses_labels_without_image_lossy_labels_and_doubled_names_together(tmp_path: Path) -> None:
+def test_folders_refuses_labels_without_image_or_with_another_ending_and_doubled_names_together(tmp_path: Path) -> None:
     for name in ("a.png", "a.jpg", "b.png"):
         trees.write_photo(tmp_path / "val/images" / name)
-    trees.write(tmp_path / "val/labels/b.jpg")
+    trees.write(tmp_path / "val/labels/a.png")
+    (tmp_path / "val/labels/b.json").write_text("{}")
     trees.write(tmp_path / "val/labels/b_label.png")
     with pytest.raises(UserError) as refused:
         list_pairs("folders", tmp_path, "val")
     message = str(refused.value)
     assert f"{tmp_path}/val/images/a.png: one of several files of this name" in message
     assert f"{tmp_path}/val/labels/b_label.png: no image of this name in val/images" in message
-    assert f"{tmp_path}/val/labels/b.jpg: a label must be stored without loss" in message
+    assert (
+        f"{tmp_path}/val/labels/b.json: ends in .json, so it is no label image; convert it to one (.bmp, .png,"
+        in message
+    )
 
 
 def test_csv_reads_names_with_commas_and_empty_labels_and_a_spreadsheets_mark(tmp_path: Path) -> None:
@@ -80,7 +84,6 @@ def test_csv_reads_names_with_commas_and_empty_labels_and_a_spreadsheets_mark(tm
         ("image,label\na.png,/b.png\n", ":2: '/b.png' must be a path relative to"),
         ("image,label\na.png,\na.png,\n", ":3: 'a.png' is listed already, in line 2"),
         ("image,label\n,b.png\n", ":2: column image is empty"),
-        ("image,label\na.png,b.jpg\n", "b.jpg: a label must be stored without loss"),
         ("picture,label\na.png,b.png\n", r"missing: \['image'\]"),
         ("", "missing:"),
         ("image,label\n", "no images found; layout 'csv' expects train.csv with the columns image and label"),
@@ -141,3 +144,90 @@ def test_a_split_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
     assert not stays_inside("/a")
     assert not stays_inside("a/../..")
     assert not stays_inside("")
+
+
+CLUTTER = ("__MACOSX", "@eaDir", ".ipynb_checkpoints", "#recycle", ".Trash-1000", "lost+found", "$RECYCLE.BIN")
+
+
+@pytest.mark.parametrize("layout", ["gta5", "synthia", "cityscapes", "folders"])
+def test_what_systems_leave_in_folders_is_passed_over(tmp_path: Path, layout: str) -> None:
+    images = {
+        "gta5": ("images", "1.png"), "synthia": ("RGB", "1.png"), "folders": ("train/images", "1.png"),
+        "cityscapes": ("leftImg8bit/train", "1_leftImg8bit.png"),
+    }  # fmt: skip
+    folder, name = images[layout]
+    for labels in ("labels", "GT/LABELS"):
+        (tmp_path / labels).mkdir(parents=True)
+    for place in ("", *CLUTTER):
+        trees.write_photo(tmp_path / folder / place / name)
+        trees.write(tmp_path / "train/labels" / place / "1.png")
+    for file in (f"._{name}", "Thumbs.db", "desktop.ini", ".DS_Store"):
+        (tmp_path / folder / file).write_bytes(b"")
+        (tmp_path / "train/labels" / file).write_bytes(b"")
+    assert [pair.image for pair in list_pairs(layout, tmp_path, "train")] == [f"{folder}/{name}"]
+    assert [pair.image for pair in list_images(tmp_path / folder)] == [name]
+
+
+COMPOSED, DECOMPOSED = "f\u00fcnf", "fu\u0308nf"  # the same to see, as Windows and a Mac write it
+
+
+@pytest.mark.parametrize("layout", ["gta5", "cityscapes", "folders"])
+def test_images_and_labels_match_whichever_form_their_names_have(tmp_path: Path, layout: str) -> None:
+    image, label = {
+        "gta5": ("images/{}.png", "labels/{}.png"),
+        "folders": ("train/images/{}.jpg", "train/labels/{}.png"),
+        "cityscapes": ("leftImg8bit/train/x/{}_leftImg8bit.png", "gtFine/train/x/{}_gtFine_labelIds.png"),
+    }[layout]
+    trees.write_photo(tmp_path / image.format(COMPOSED))
+    trees.write(tmp_path / label.format(DECOMPOSED))
+    (pair,) = list_pairs(layout, tmp_path, "train")
+    assert (pair.image, pair.label) == (image.format(COMPOSED), label.format(DECOMPOSED))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_csv_is_read_as_windows_writes_it(tmp_path: Path, delimiter: str) -> None:
+    trees.write_photo(tmp_path / f"bilder/{DECOMPOSED}.png")
+    trees.write(tmp_path / f"masken/{COMPOSED}.png")
+    rows = [("Image", "Label"), (f"bilder\\{COMPOSED}.png", f"masken\\{COMPOSED}.png"), ("bilder\\b.png", "")]
+    text = "\ufeff" + "".join(delimiter.join(row) + "\r\n" for row in rows)
+    (tmp_path / "train.csv").write_bytes(text.encode())
+    pairs = list_pairs("csv", tmp_path, "train")
+    assert [(pair.image, pair.label) for pair in pairs] == [
+        ("bilder/b.png", None), (f"bilder/{DECOMPOSED}.png", f"masken/{COMPOSED}.png")
+    ]  # fmt: skip
+
+
+def test_csv_refuses_a_path_that_goes_up_by_backslashes(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("image,label\n..\\a.png,\n")
+    with pytest.raises(UserError, match=r":2: '\.\./a\.png' must be a path relative to"):
+        list_pairs("csv", tmp_path, "train")
+
+
+def test_a_name_with_a_backslash_that_is_there_is_taken_as_it_is(tmp_path: Path) -> None:
+    trees.write_photo(tmp_path / "a\\b.png")
+    (tmp_path / "train.csv").write_text("image,label\na\\b.png,\n")
+    assert [pair.image for pair in list_pairs("csv", tmp_path, "train")] == ["a\\b.png"]
+
+
+def test_problems_of_one_kind_are_one_line(tmp_path: Path) -> None:
+    trees.write_photo(tmp_path / "val/images/0.jpg")
+    for number in range(2000):
+        (tmp_path / "val/labels").mkdir(exist_ok=True)
+        (tmp_path / f"val/labels/{number}_mask.png").write_bytes(b"")
+    with pytest.raises(UserError) as refused:
+        list_pairs("folders", tmp_path, "val")
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith(f"{tmp_path}/val/labels/0_mask.png and 1999 more files: no image of this name in val/images")
+    assert "--label-suffix _mask" in line
+
+
+def test_suffixes_that_fit_no_image_or_an_unknown_ending_are_refused(tmp_path: Path) -> None:
+    trees.write_photo(tmp_path / "train/a.jpg")
+    (tmp_path / "train/a_mask.gif").write_bytes(b"")
+    trees.write(tmp_path / "train/b_mask.png")
+    with pytest.raises(UserError) as refused:
+        list_suffix_pairs(tmp_path, "train", "_mask")
+    assert str(refused.value).splitlines() == [
+        f"{tmp_path}/train/b_mask.png: no image has this name without its suffix",
+        f"{tmp_path}/train/a_mask.gif: ends in .gif, so it is no label image; convert it to one (.bmp, .png, .tif, .tiff)",
+    ]

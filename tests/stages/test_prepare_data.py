@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
@@ -84,14 +85,66 @@ def test_own_data_in_folders_and_lists_are_indexed_by_own_labels(project: Path) 
     assert len(load_index(project / "data/index/target_val.json")) == 1
 
 
-def test_faults_end_it_with_status_1_and_leave_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def own_folders(project: Path, source: np.ndarray, target: np.ndarray) -> dict[str, Any]:
+    """Two data sets in layout folders, of one label each a split; their paths."""
+    for name, label in (("rendered", source), ("photos", target)):
+        for split in ("train", "val"):
+            trees.write_photo(project.parent / f"{name}/{split}/images/{split}.jpg")
+            trees.write(project.parent / f"{name}/{split}/labels/{split}.png", label)
+    return {"source": str(project.parent / "rendered"), "target": str(project.parent / "photos")}
+
+
+OWN_FOLDERS = {
+    "classes": "own",
+    "source.layout": "folders",
+    "target.layout": "folders",
+    "own.class_names": ["road", "sky"],
+}
+
+
+def test_each_domain_may_number_or_color_its_classes_in_its_own_way(project: Path) -> None:
+    colors = np.array([(128, 64, 128), (70, 130, 180)], np.uint8)[np.repeat([[0, 1]], 8, axis=0).repeat(6, axis=1)]
+    ids = np.repeat([[1, 0]], 8, axis=0).repeat(6, axis=1).astype(np.uint8)
+    ids[0, 0] = 200
+    tables = {
+        "own.labels": {"road": ["#804080"], "sky": ["#4682b4"]},
+        "own.target_labels": {"road": [1], "sky": [0]},
+        "own.target_ignored": [200],
+    }
+    run(project, paths=own_folders(project, colors, ids), data=OWN_FOLDERS | tables)
+    source, train, val = (
+        load_index(project / f"data/index/{name}.json") for name in ("source", "target_train", "target_val")
+    )
+    assert [entry.pixels for entry in source.entries] == [(48, 48)]
+    assert [entry.pixels for entry in (*train.entries, *val.entries)] == [(47, 48), (47, 48)]
+    assert (train.label_id_of_class(), source.label_id_of_class()) == ([1, 0], None)  # what predict writes as label_ids
+
+
+@pytest.mark.parametrize("table", [{}, {"own.target_labels": {"road": [], "sky": []}}])
+def test_a_value_of_the_target_that_no_table_names_says_where_to_name_it(
+    project: Path, capsys: pytest.CaptureFixture[str], table: dict[str, Any]
+) -> None:
+    paths = own_folders(project, np.full((8, 12), 7, np.uint8), np.full((8, 12), 9, np.uint8))
+    with pytest.raises(SystemExit):
+        run(project, paths=paths, data=OWN_FOLDERS | {"own.labels": {"road": [7], "sky": [8]}} | table)
+    told = capsys.readouterr().err
+    if table:
+        assert "data.own.target_labels and data.own.target_ignored name no value; say which" in told
+    else:
+        assert (
+            "train.png and 1 more file: unknown label id 9 (known are 7, 8); name it in data.own.labels or data.own.ignored"
+            in told
+        )
+
+
+def test_problems_end_it_with_status_1_and_leave_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project.parent / "gta5/labels/00002.png").write_bytes(b"")
     trees.write(next((project.parent / "cityscapes/gtFine/val").rglob("*_labelIds.png")), fill=99)
     with pytest.raises(SystemExit) as ended:
         run(project)
     assert ended.value.code == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert errors[0] == "error: 2 faults in the data; nothing was written:"
+    assert errors[0] == "error: 2 problems in the data; nothing was written:"
     assert "gta5/labels/00002.png: cannot be decoded" in errors[1]
     assert "unknown label id 99" in errors[2]
     assert not (project / "data").exists()

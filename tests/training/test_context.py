@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from dstc.config.params import check_params
+from dstc.core.device import processor
 from dstc.data.loaders import Stream
 from dstc.models.checkpoints import read_described
 from dstc.prediction.trained import load_trained, predict_image
@@ -31,6 +32,11 @@ def test_a_checkpoint_tells_its_classes_its_images_and_where_it_came_from(tmp_pa
     assert (description["trained"], description["inputs"], description["seed"]) == ("warm_up_target", {"i": "0f"}, 0)
     assert description["schedule"] == schedule.model_dump()
     assert description["model"] == params.model.model_dump()
+    assert description["computed_with"] == {
+        "runtime.device": f"cpu {processor()}, {torch.backends.cpu.get_cpu_capability()}",
+        "runtime.processes": "1",
+        "runtime.threads": "1",
+    }
 
     trained = load_trained(tmp_path / "a.pt", torch.device("cpu"))
     assert (trained.classes.names, trained.input_size) == (target.class_names, (24, 16))

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from dstc.core import processes
+from dstc.core.errors import UserError
 from dstc.core.run_folders import STATE, remove_recorded, runs_folder
 from dstc.training.learner import Learner
-from dstc.training.loop import CheckpointPolicy, train
+from dstc.training.loop import CheckpointPolicy, Plan, train
 from dstc.training.optimizer import build_optimizer, set_learning_rate
 from dstc.training.runs import list_runs, main
 from dstc.training.state import TrainingState
@@ -40,7 +43,18 @@ def numbers(first: int) -> Iterator[Tensor]:
         yield torch.randn(5, 3, generator=torch.Generator().manual_seed(iteration))
 
 
-def run(state: TrainingState, folder: WorkingFolder | None, *, stop_after: int | None = None) -> TrainingState:
+def validation(iteration: int) -> dict[str, float]:
+    return {"miou": float(iteration)}
+
+
+def run(
+    state: TrainingState,
+    folder: WorkingFolder | None,
+    *,
+    stop_after: int | None = None,
+    batches: Callable[[int], Iterator[Tensor]] = numbers,
+    validate: Callable[[int], dict[str, float]] = validation,
+) -> TrainingState:
     """Train; with `stop_after`, be told to stop during that iteration (counted from 1)."""
     (learner,) = state.learners
 
@@ -53,18 +67,17 @@ def run(state: TrainingState, folder: WorkingFolder | None, *, stop_after: int |
         learner.step()
         return learner.losses
 
-    train(
-        numbers,
-        step,
-        state,
+    plan = Plan(
         name="test",
         iterations=ITERATIONS,
         learning_rate=lambda iteration: 0.1 / (1 + iteration),
-        validate=lambda iteration: {"miou": float(iteration)},
+        batches=batches,
+        step=step,
+        validate=validate,
         validate_every=5,
-        device=torch.device("cpu"),
-        keeping=CheckpointPolicy(folder, iterations=4, minutes=1000) if folder else None,
     )
+    checkpoints = CheckpointPolicy(folder, iterations=4, minutes=1000) if folder else None
+    train(plan, state, device=torch.device("cpu"), checkpoints=checkpoints)
     return state
 
 
@@ -96,6 +109,73 @@ def test_a_run_that_was_told_to_stop_and_went_on_is_equal_to_the_bit(folder: Wor
     assert equal(resumed.as_dict(), run(new_state(), None).as_dict())
 
 
+def told_to_stop(seconds: float = 0.3) -> None:
+    """Wait for what does not come, and be told to stop meanwhile."""
+    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    time.sleep(60)
+    pytest.fail("nobody answered")
+
+
+def broken() -> None:
+    raise UserError("a worker ended")
+
+
+@pytest.mark.parametrize(("happens", "ends"), [(told_to_stop, SystemExit), (broken, UserError)])
+@pytest.mark.parametrize("while_", ["waiting for a batch", "validating", "validating at the end"])
+def test_what_ends_a_training_between_steps_costs_none_of_them(
+    folder: WorkingFolder,
+    capsys: pytest.CaptureFixture[str],
+    while_: str,
+    happens: Callable[[], None],
+    ends: type[BaseException],
+) -> None:
+    def batches(first: int) -> Iterator[Tensor]:
+        for iteration, batch in zip(itertools.count(first), numbers(first), strict=False):
+            if while_ == "waiting for a batch" and iteration == 6:
+                happens()
+            yield batch
+
+    def validate(iteration: int) -> dict[str, float]:
+        if (while_, iteration) in (("validating", 5), ("validating at the end", ITERATIONS)):
+            happens()
+        return validation(iteration)
+
+    done = {"waiting for a batch": 6, "validating": 5, "validating at the end": ITERATIONS}[while_]
+    with folder.held(), pytest.raises(ends):
+        run(new_state(), folder, batches=batches, validate=validate)
+    reason = "an error" if happens is broken else "SIGTERM"
+    assert f"stopped by {reason} after iteration {done} of 12; it is saved: type the same" in capsys.readouterr().out
+    with folder.held():
+        resumed = run(new_state(), folder)
+    assert f"resuming from iteration {done}," in capsys.readouterr().out
+    assert equal(resumed.as_dict(), run(new_state(), None).as_dict())
+
+
+def test_a_step_is_done_whole_whatever_comes_meanwhile_but_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    code = (
+        "import time\n"
+        "from dstc.training.failure_snapshot import FailureSnapshot\n"
+        "from tests.training.test_interruption import new_state, run\n"
+        "def held_up(self):\n"
+        "    print('at it', flush=True)\n"
+        "    time.sleep(60)\n"
+        "FailureSnapshot.take = held_up\n"
+        "run(new_state(), None)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    trainer = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
+    )
+    assert trainer.stdout is not None
+    assert trainer.stdout.readline() == "at it\n"
+    for _ in range(2):  # by two ways at once: one request
+        trainer.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        trainer.wait(1.5)
+    trainer.send_signal(signal.SIGTERM)
+    assert trainer.wait(10) == 128 + signal.SIGTERM
+
+
 def test_no_process_ends_before_the_first_has_saved(folder: WorkingFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a signal reached one process alone, as that of another machine, torchrun gives the others 30 seconds."""
     saved_when_waiting: list[bool] = []
@@ -124,7 +204,7 @@ def test_a_run_that_was_killed_loses_the_iterations_since_the_last_save_only(
         run(state, folder)
     with folder.held():
         resumed = run(new_state(), folder)
-    assert "goes on after iteration 4" in capsys.readouterr().out
+    assert "resuming from iteration 4" in capsys.readouterr().out
     assert equal(resumed.as_dict(), run(new_state(), None).as_dict())
 
 
@@ -291,4 +371,4 @@ def test_a_process_whose_dvc_died_before_it_came_to_look_stops_at_once(
     monkeypatch.setattr(os, "getpgrp", lambda: -1)
     with folder.held(), pytest.raises(SystemExit):
         run(new_state(), folder)
-    assert "stopped by the end of the process that started it after iteration 1 of 12" in capsys.readouterr().out
+    assert "stopped by the end of the process that started it after iteration 0 of 12" in capsys.readouterr().out

@@ -1,0 +1,81 @@
+"""Studies: what has no row yet is computed, and rows become a table.
+
+    python -m experiments                      the studies there are
+    python -m experiments compare run          compute what has no row yet in experiments/results/compare.csv
+    python -m experiments compare table        the rows as a table
+    python -m experiments own run "split.size=200" "optim.momentum=0.95 co_train.class_mix=false" --seeds 0,1,2
+
+`own` compares settings of yours with params.yaml as it is; `parts` among them stands for each part of the method
+switched off. docs/experiments.md says more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from pathlib import Path
+
+import pandas as pd
+
+from dstc.core.errors import UserError, exit_on_user_error, nearest
+from experiments.registry import STUDIES
+from experiments.rows import Rows, in_words
+from experiments.runner import run_missing
+from experiments.studies.questions import own
+from experiments.tables import draw_curve, table, values_of
+from experiments.tasks import PROJECT, plan
+
+RESULTS = PROJECT / "experiments" / "results"
+
+
+def main() -> None:
+    given = _arguments()
+    if given.study is None:
+        print(*(f"{name:20}  {study.about}" for name, study in STUDIES.items()), sep="\n")
+        return
+    if given.study not in STUDIES:
+        raise UserError(f"no study '{given.study}'{nearest(given.study, STUDIES)}; there are {', '.join(STUDIES)}")
+    study = own(given.settings, given.seeds) if given.study == "own" else STUDIES[given.study]
+    path, jobs = RESULTS / f"{given.study}.csv", {}
+    if given.do == "run" or "digest" in study.columns:
+        asked = (job for job in study.jobs() if given.only in " ".join(map(in_words, job.rows.values())))
+        jobs = {job: plan(job.run, given.S) for job in asked}
+    if given.do == "run":
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the stages get Ctrl-C too, and save
+        slots = given.gpus.split(",") if given.gpus else [None] * given.processes
+        run_missing(jobs, Rows(path, study.columns, given.commit), slots)
+    rows = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=study.columns)
+    if "digest" in study.columns:
+        rows = rows[rows["digest"].isin([task.digest for task in jobs.values()])]
+    if rows.empty:
+        raise UserError(f"{path} has no such rows yet; `run` in the place of `table` computes them")
+    print(table(rows, study.layout))
+    if given.curve and study.layout:
+        draw_curve(values_of(rows, study.layout), given.curve)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "python -m experiments", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("study", nargs="?", help="without one, they are listed")
+    add("do", nargs="?", choices=["run", "table"], default="table")
+    add("settings", nargs="*", metavar="SETTING", help="own: 'key=value ...', one setting each")
+    add("--seeds", type=_numbers, default=(0, 1, 2), help="own: separated by commas (0,1,2)")
+    add("--only", default="", metavar="TEXT", help="run: only jobs with such a row: 'world=103, seed=3'")
+    add("-S", action="append", default=[], metavar="KEY=VALUE", help="paths and runtime of this machine")
+    add("--commit", action="store_true", help="run: commit rows to git as they come")
+    add("--curve", type=Path, metavar="FILE.svg", help="draw mIoU over split.size as well")
+    add("--processes", type=int, choices=range(1, 65), default=1, metavar="N", help="run: jobs at a time (1)")
+    add("--gpus", help="run: such as 0,1: a job at a time on each; 0,0 is two on GPU 0")
+    return parser.parse_intermixed_args()
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main()

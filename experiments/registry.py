@@ -1,0 +1,40 @@
+"""The studies by name, which is that of their rows in experiments/results."""
+
+from experiments.studies import carla_camvid, compare, questions, variants
+from experiments.study import BRANCHES, Study
+from experiments.tables import Layout
+
+# Rows that no job here makes. The first two compare weights and bytes of two runs, not scores over seeds, and were measured
+# by experiments/NAME.py of commit 81152f6; that workers, the cache and interruptions change no byte is tested. The other
+# two are trials by hand.
+MEASURED_BEFORE = {
+    "duplicated_optimizer": Study(
+        "how near a backbone multiplier comes to the released optimizer (rows only)",
+        ("setting", "seed", "optimizer", "loss", "miou", "path", "distance", "cosine"),
+        Layout(
+            lines=("setting", "optimizer"),
+            measures=("loss", "miou", "path", "distance", "cosine"),
+            decimals={"loss": 3, "path": 2, "distance": 2, "cosine": 2},
+        ),
+    ),
+    "determinism": Study(
+        "what changes bytes, with the same seed (rows only)",
+        ("run", "stage", "torch", "same_bytes", "weight", "loss", "miou"),
+    ),
+    "ideas": Study(
+        "ideas to make co-training better, single seeds (rows only)",
+        ("setting", "seed", "iterations", "idea", "parameters", *BRANCHES),
+    ),
+    "trials_world_0": Study(
+        "earlier trials on world 0, single seeds (rows only)",
+        ("labels", "what", "cross_supervision_from", "student_batch_norm", "teacher_batch_norm", "learning_rate",
+         "batch_of_each_part", "iterations", *BRANCHES, "miou"),
+    ),
+}  # fmt: skip
+STUDIES: dict[str, Study] = {
+    "compare": compare.STUDY,
+    "variants": variants.STUDY,
+    "carla_camvid": carla_camvid.STUDY,
+    **questions.STUDIES,
+    **MEASURED_BEFORE,
+}

@@ -1,0 +1,92 @@
+"""One table for all studies: mean and standard deviation over seeds, and paired differences with their 95 % interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How rows become a table."""
+
+    lines: tuple[str, ...]  # columns that tell lines apart
+    seeds: tuple[str, ...] = ("seed",)  # columns that pair runs; of rows with equal lines and seeds the best counts
+    measures: tuple[str, ...] = ("miou",)
+    across: str | None = None  # a column whose values become columns of the table, in place of several measures
+    base: str | None = None  # the line that others are compared with, paired, ...
+    compared: str = "miou"  # ... in this column of the table, ...
+    base_first: bool = False  # ... as base minus line; else line minus base
+    decimals: Mapping[str, int] = field(default_factory=dict)  # by column of the table, where it is not 1
+    prepare: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows
+
+
+def values_of(rows: pd.DataFrame, layout: Layout) -> pd.DataFrame:
+    """The numbers by line and seeds, in the order of the rows."""
+    rows = layout.prepare(rows)
+    rows = rows.assign(line=rows[list(layout.lines)].astype(str).agg(", ".join, axis=1))
+    by_seed = rows.groupby(["line", *layout.seeds, *([layout.across] if layout.across else [])], sort=False)
+    values = by_seed[list(layout.measures)].max()
+    return values[layout.measures[0]].unstack(sort=False) if layout.across else values
+
+
+def table(rows: pd.DataFrame, layout: Layout | None) -> str:
+    """The rows of a study in Markdown; without a layout as they are."""
+    if layout is None:
+        return _markdown([[*map(str, rows)], *rows.astype(object).fillna("").astype(str).to_numpy().tolist()])
+    values = values_of(rows, layout)
+    by_line = {str(line): own.droplevel("line") for line, own in values.groupby(level="line", sort=False)}
+    base = by_line.get(str(layout.base))
+    compared = f"{layout.base} minus this" if layout.base_first else f"{layout.compared} minus that of {layout.base}"
+    lines = [["", "runs", *values.columns, *([compared] if base is not None else [])]]
+    for line, own in by_line.items():
+        cells = [mean_and_spread(own[column], layout.decimals.get(column, 1)) for column in values.columns]
+        lines.append([line, str(len(own)), *cells])
+        if base is not None:
+            sides = (base, own) if layout.base_first else (own, base)
+            gap = paired_difference(*(side[layout.compared] for side in sides))
+            lines[-1].append("" if line == layout.base else gap)
+    return _markdown(lines)
+
+
+def _markdown(lines: list[list[str]]) -> str:
+    head, *rest = (f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n".join([head, "|---" * len(lines[0]) + "|", *rest])
+
+
+def mean_and_spread(values: pd.Series, decimals: int = 1) -> str:
+    """Mean and standard deviation, or the only value."""
+    values = values.dropna()
+    spread = f" ± {values.std():.{decimals}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{decimals}f}{spread}" if len(values) else ""
+
+
+def paired_difference(a: pd.Series, b: pd.Series) -> str:
+    """Mean of a - b over the seeds that both have, with its 95 % interval (Student's t)."""
+    difference = (a - b).dropna()
+    mean, count = difference.mean(), len(difference)
+    if count < 2:
+        return f"{mean:+.1f}" if count else ""
+    half = stats.t.ppf(0.975, count - 1) * difference.sem()
+    return f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]"
+
+
+def draw_curve(values: pd.DataFrame, path: Path) -> None:
+    """Every column over the number that each line is or ends with, such as 200 or split.size=200; others are left out."""
+    from matplotlib.figure import Figure
+
+    lines = values.index.get_level_values("line").str.extract(r"(?:^|=)(\d+)$", expand=False)
+    by_number = values[lines.notna()].groupby(lines[lines.notna()].astype(int))
+    mean, spread = by_number.mean(), by_number.std().fillna(0)
+    figure = Figure(figsize=(7, 4.5))
+    axes = figure.add_subplot()
+    mean.plot(ax=axes, yerr=spread, marker="o", capsize=3, logx=True, xlabel="labeled target images", grid=True)
+    axes.set_xticks(mean.index, [str(number) for number in mean.index])
+    axes.set_ylabel("mIoU, percent")
+    axes.minorticks_off()
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)  # beside the curves, never on one
+    figure.savefig(path, bbox_inches="tight", metadata={"Date": None})

@@ -1,0 +1,84 @@
+"""Tables of rows: the interval is scipy's, and every committed row is there and can be shown."""
+
+from __future__ import annotations
+
+import csv
+import re
+import statistics
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from experiments.__main__ import RESULTS, main
+from experiments.registry import STUDIES
+from experiments.tables import Layout, draw_curve, table, values_of
+
+COMMITTED = {  # rows; a study may add some, never lose one
+    "carla_camvid": 43,
+    "compare": 84,
+    "determinism": 20,
+    "duplicated_optimizer": 30,
+    "ideas": 25,
+    "labels": 9,
+    "parts": 21,
+    "trials_world_0": 35,
+    "variants": 180,
+    "versus": 6,
+}
+SCORES = {"plain": [30.1, 31.7, 29.4, 33.0], "changed": [31.0, 33.1, 29.2, 36.3]}
+MADE_UP = pd.DataFrame(
+    [{"what": what, "seed": seed, "miou": miou} for what, mious in SCORES.items() for seed, miou in enumerate(mious)]
+)
+
+
+@pytest.mark.parametrize("base_first", [False, True])
+def test_the_interval_is_that_of_a_paired_t_test(base_first: bool) -> None:
+    sides = [SCORES["changed"], SCORES["plain"]]
+    expected = stats.ttest_rel(*(reversed(sides) if base_first else sides)).confidence_interval(0.95)
+    shuffled = MADE_UP.sample(frac=1, random_state=0)  # pairs are found by seed, not by place
+    shown = table(shuffled, Layout(("what",), base="plain", base_first=base_first))
+    (line,) = [line for line in shown.splitlines() if line.startswith("| changed")]
+    assert re.findall(r"\[(\S+), (\S+)\]", line) == [(f"{expected.low:+.1f}", f"{expected.high:+.1f}")]
+    assert f"| 4 | {statistics.mean(sides[0]):.1f} ± {statistics.stdev(sides[0]):.1f} |" in line
+
+
+def test_only_seeds_that_both_have_are_paired_and_one_has_no_interval() -> None:
+    layout = Layout(("what",), base="plain")
+    one = MADE_UP[(MADE_UP["what"] == "plain") | (MADE_UP["seed"] == 1)]
+    assert "| changed | 1 | 33.1 | +1.4 |" in table(one, layout)
+    none = MADE_UP[(MADE_UP["what"] == "plain") ^ (MADE_UP["seed"] == 1)]
+    assert "| changed | 1 | 33.1 |  |" in table(none, layout)
+
+
+def test_a_curve_is_drawn_over_lines_that_are_numbers(tmp_path: Path) -> None:
+    rows = MADE_UP.replace({"what": {"plain": "as it is", "changed": "split.size=20"}})
+    more = pd.concat([rows, rows.replace({"what": {"split.size=20": "split.size=50"}})])
+    draw_curve(values_of(more, Layout(("what",))), tmp_path / "curve.svg")
+    assert (tmp_path / "curve.svg").read_text().startswith("<?xml")
+
+
+def test_every_file_of_rows_belongs_to_a_study() -> None:
+    assert {path.stem for path in RESULTS.glob("*.csv")} - {"own"} >= set(COMMITTED)
+    assert {path.stem for path in RESULTS.glob("*.csv")} <= set(STUDIES)
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_every_committed_row_is_kept_and_shown(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (RESULTS / f"{name}.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == STUDIES[name].columns
+    assert len(rows) >= COMMITTED[name]
+    monkeypatch.setattr(sys, "argv", ["experiments", name, "table"])
+    main()
+    shown = capsys.readouterr().out
+    layout = STUDIES[name].layout
+    for row in rows:
+        cells = list(row.values()) if layout is None else [", ".join(row[column] for column in layout.lines)]
+        assert f"| {cells[0]} |" in shown
+    if layout is None:
+        assert len(shown.splitlines()) == 2 + len(rows)
