@@ -17,7 +17,7 @@ from dstc.data.loaders import Crops, Stream, ValidationImages, image_names, trai
 from dstc.models.deeplab_v2 import DeepLabV2
 from dstc.training.context import TrainingContext
 from dstc.training.cross_entropy import cross_entropy
-from dstc.training.loop import CheckpointPolicy, train
+from dstc.training.loop import CheckpointPolicy, Plan, train
 from dstc.training.optimizer import poly_schedule, set_learning_rate
 from dstc.training.stage import checkpoints_of, write_training
 from dstc.training.state import TrainingState
@@ -82,19 +82,17 @@ def train_supervised(
         learner.step()
         return learner.losses
 
-    train(
-        lambda first: training_batches(
-            streams, seed=seed, first=first, iterations=schedule.iterations, workers=workers, share=context.share
-        ),
-        step,
-        state,
+    plan = Plan(
         name=name,
         iterations=schedule.iterations,
         learning_rate=poly_schedule(schedule, context.optim.poly_power),
+        batches=lambda first: training_batches(
+            streams, seed=seed, first=first, iterations=schedule.iterations, workers=workers, share=context.share
+        ),
+        step=step,
         validate=lambda _: validate({"target": network}, val, context),
         validate_every=schedule.validate_every,
-        device=context.device,
-        keeping=checkpoints,
         images=lambda iteration: image_names(streams, iteration, seed=seed),
     )
+    train(plan, state, device=context.device, checkpoints=checkpoints)
     return state

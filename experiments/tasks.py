@@ -69,13 +69,18 @@ class Task:
 
 @cache
 def pipeline() -> dict[str, Stage]:
-    """The stages of dvc.yaml by name."""
+    """The stages of dvc.yaml by name, without the one that tells DVC of changed data: a study's folder is made once."""
+    entries = read_yaml(PROJECT / "dvc.yaml")["stages"]
+    untold = {out for entry in entries.values() if entry.get("always_changed") for out in entry["outs"]}
     stages = {}
-    for name, entry in read_yaml(PROJECT / "dvc.yaml")["stages"].items():
+    for name, entry in entries.items():
+        if entry.get("always_changed"):
+            continue
         listed = [*entry["outs"], *entry.get("metrics", [])]
         outs = tuple(path for out in listed for path in ([out] if isinstance(out, str) else out))
         command = tuple(shlex.split(entry["cmd"])[3:])  # after `exec python -m`
-        stages[name] = Stage(name, command, tuple(entry["params"]), tuple(entry["deps"]), outs)
+        deps = tuple(dep for dep in entry["deps"] if dep not in untold)
+        stages[name] = Stage(name, command, tuple(entry["params"]), deps, outs)
     return stages
 
 

@@ -37,7 +37,7 @@ from dstc.models.deeplab_v2 import DeepLabV2
 from dstc.training.context import TrainingContext
 from dstc.training.curves import Curve
 from dstc.training.learner import Learner
-from dstc.training.loop import CheckpointPolicy, train
+from dstc.training.loop import CheckpointPolicy, Plan, train
 from dstc.training.optimizer import poly_schedule, set_learning_rate
 from dstc.training.state import TrainingState
 from dstc.training.validation import validate
@@ -90,8 +90,11 @@ class CoTrainer:
         workers, streams = context.runtime.workers, self._used(streams)
         self.class_weights = context.class_weights(settings, streams)
         self.val.warm_cache(workers)
-        train(
-            lambda first: training_batches(
+        plan = Plan(
+            name="co_train",
+            iterations=settings.iterations,
+            learning_rate=poly_schedule(settings, context.optim.poly_power, settings.lr_ramp_iterations),
+            batches=lambda first: training_batches(
                 streams,
                 seed=self.seed,
                 first=first,
@@ -99,17 +102,12 @@ class CoTrainer:
                 workers=workers,
                 share=context.share,
             ),
-            lambda iteration, batch, rate: self.step(iteration, batch, rate, pictures),
-            self.state,
-            name="co_train",
-            iterations=settings.iterations,
-            learning_rate=poly_schedule(settings, context.optim.poly_power, settings.lr_ramp_iterations),
+            step=lambda iteration, batch, rate: self.step(iteration, batch, rate, pictures),
             validate=self._validate,
             validate_every=settings.validate_every,
-            device=context.device,
-            keeping=checkpoints,
             images=lambda iteration: image_names(streams, iteration, seed=self.seed),
         )
+        train(plan, self.state, device=context.device, checkpoints=checkpoints)
         if settings.choose_checkpoint == "best_on_val":
             for learner in self.learners:
                 learner.network.load_state_dict(self.state.best[learner.name]["weights"])

@@ -67,7 +67,7 @@ def _attempted(read: Callable[[Position], Item], position: Position, what: str) 
         place = traceback.extract_tb(error.__traceback__)[-1]
         raise UserError(
             f"{what}: {type(error).__name__}: {error} ({place.filename}, line {place.lineno}); if the files and their disk "
-            "are sound, this is a fault of the program"
+            "are sound, this is a bug"
         ) from error
 
 

@@ -38,6 +38,7 @@ def image_names(root: Path, below: str) -> list[str]:
 
 
 def is_image(path: Path) -> bool:
+    """Whether the file's name is one of an image, and no clutter."""
     return path.suffix.lower() in IMAGE_ENDINGS and not is_clutter(path.name)
 
 

@@ -110,7 +110,7 @@ class TrainingContext:
     def save(self, path: Path, network: nn.Module, **more: Any) -> None:
         """Write a checkpoint that describes itself; `more` is, after a training, its `training_record`.
 
-        No date, host or commit: the same training gives the same bytes on one machine, so that DVC reruns nothing that follows.
+        No date, host or commit: on one machine the same training gives the same bytes, so DVC reruns nothing after it.
         """
         description = {
             "classes": list(self.classes.names),

@@ -58,7 +58,7 @@ def _number_of(wanted: int | str, device: str, batches: Mapping[str, int]) -> in
             print(f"runtime.processes: {number} of {there} GPUs, for no more can share the batches evenly ({listed})")
         return number
     number = int(wanted)
-    if chosen.type == "cuda" and number > there:
+    if there and number > there:
         raise UserError(
             f"runtime.processes is {number}, but runtime.device '{device}' has {there} of this machine's GPUs; "
             f"set runtime.processes to at most {there}, or to auto"

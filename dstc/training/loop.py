@@ -1,14 +1,14 @@
-"""The loop. It knows nothing of the method: it draws batches, asks for a step, keeps the curves, saves and goes on."""
+"""The loop. It knows nothing of the method: it draws batches, asks for a step, keeps the curves, saves and resumes."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
+from tqdm import tqdm
 
 from dstc.core import processes
 from dstc.core.device import peak_memory
@@ -31,119 +31,131 @@ class CheckpointPolicy:
     minutes: float
 
 
-def train(
-    batches: Callable[[int], Iterator[Batch]],
-    step: Callable[[int, Batch, float], dict[str, torch.Tensor]],
-    state: TrainingState,
-    *,
-    name: str,
-    iterations: int,
-    learning_rate: Callable[[int], float],
-    validate: Callable[[int], dict[str, float]],
-    validate_every: int,
-    device: torch.device,
-    keeping: CheckpointPolicy | None = None,
-    images: Callable[[int], Mapping[str, Sequence[str]]] = lambda _: {},
-) -> None:
-    """Run `step(iteration, batch, learning rate)` until `state` has seen all iterations. In curves they count from 1.
+@dataclass(frozen=True)
+class Plan(Generic[Batch]):
+    """What the loop is told of a training. Iterations count from 0 here, from 1 in curves and messages.
 
-    `batches(first)` gives the batches from iteration `first` on. `validate(iteration)` gives the numbers of one row of the
-    validation curve; it is asked every `validate_every` iterations and at the end. With `keeping`, a saved state is taken
-    up, and SIGINT, SIGTERM, the death of the parent process, or an error while a batch is read or validated, save and stop.
-    Prints how long it took and what share of it was spent waiting for data. A loss or gradient that is not finite ends it;
-    `images(iteration)`, counted from 0, names the images of the batch then.
+    `batches(first)` gives the batches from iteration `first` on; `step(iteration, batch, learning rate)` takes one step and
+    gives its losses by name. `validate(done)` gives the numbers of one row of the validation curve; it is asked every
+    `validate_every` iterations and at the end. `images(iteration)` names the images of a batch.
     """
-    _resume(state, keeping, name)
-    snapshot = FailureSnapshot(state.networks if processes.is_first() else {})
-    row_every, first, source = max(1, iterations // 100), state.iteration, batches(state.iteration)
-    began, waited, saved_at = time.perf_counter(), 0.0, time.monotonic()  # whatever `batches` had to prepare is done
-    shown = processes.is_first()
-    with (
-        progress(total=iterations, desc=name, unit="iteration", initial=first, shown=shown) as bar,
-        watched() as interruption,
-    ):
-        stop = partial(_stop, name, state, iterations, interruption, keeping, first)
 
-        def validate_if_due() -> None:
-            done = state.iteration
-            if not _validation_is_due(state, validate_every, iterations):
-                return
-            with interruption.between_steps(stop, together=True):
-                row = validate(done)
-            state.validation.add(row)
-            state.validation.close_row(done)
-            bar.write("  ".join([f"{name} {done}", *(f"{key} {value:.2f}" for key, value in row.items())]))
-
-        validate_if_due()  # where an earlier run was stopped before it had
-        while state.iteration < iterations:
-            asked = time.perf_counter()
-            with interruption.between_steps(stop):
-                batch = next(source)
-            waited += time.perf_counter() - asked
-            rate = learning_rate(state.iteration)
-            snapshot.take()
-            values = step(state.iteration, batch, rate)
-            try:
-                losses = finite_losses(values, state.learners, iteration=state.iteration + 1, learning_rate=rate)
-            except NotFiniteError as fault:
-                seen = images(state.iteration)
-                raise snapshot.error(fault, name, state.iteration, rate, batch=batch, images=seen) from None
-            state.iteration += 1
-            done, last = state.iteration, state.iteration == iterations
-            state.losses.add(losses)
-            if done % row_every == 0 or last:
-                state.losses.close_row(done, learning_rate=rate)
-                bar.set_postfix(loss=f"{sum(losses.values()):.3f}", refresh=False)
-            validate_if_due()
-            bar.update()
-            if keeping and processes.is_first() and (last or _is_due(keeping, done, saved_at)):
-                keeping.folder.save(state.as_dict())
-                saved_at = time.monotonic()
-    ran, took = iterations - first, time.perf_counter() - began
-    print(
-        f"{name}: {ran} iterations in {took:.1f} s ({ran / took:.2f} a second), "
-        f"{100 * waited / took:.1f} % of it waiting for data; peak {peak_memory(device)}"
-    )
+    name: str
+    iterations: int
+    learning_rate: Callable[[int], float]
+    batches: Callable[[int], Iterator[Batch]]
+    step: Callable[[int, Batch, float], dict[str, torch.Tensor]]
+    validate: Callable[[int], dict[str, float]]
+    validate_every: int
+    images: Callable[[int], Mapping[str, Sequence[str]]] = lambda _: {}
 
 
-def _resume(state: TrainingState, keeping: CheckpointPolicy | None, name: str) -> None:
-    saved = processes.from_first(keeping.folder.load) if keeping else None
+def train(
+    plan: Plan[Batch], state: TrainingState, *, device: torch.device, checkpoints: CheckpointPolicy | None = None
+) -> None:
+    """Take steps until `state` has seen all iterations of the plan.
+
+    With `checkpoints`, a saved state is resumed, and SIGINT, SIGTERM, the death of the parent process, or an error while a
+    batch is read or validated, save and stop. A loss or gradient that is not finite ends the training. Prints how long it
+    took and what share of it was spent waiting for data.
+    """
+    saved = processes.from_first(checkpoints.folder.load) if checkpoints else None
     if saved is not None:
         state.restore(saved)
-        print(f"{name}: goes on after iteration {state.iteration}, saved by an earlier run", flush=True)
-
-
-def _is_due(keeping: CheckpointPolicy, done: int, saved_at: float) -> bool:
-    return done % keeping.iterations == 0 or time.monotonic() - saved_at > 60 * keeping.minutes
-
-
-def _validation_is_due(state: TrainingState, validate_every: int, iterations: int) -> bool:
-    done, rows = state.iteration, state.validation.rows
-    return (
-        done > 0 and (done % validate_every == 0 or done == iterations) and (not rows or rows[-1]["iteration"] < done)
+        print(f"{plan.name}: resuming from iteration {state.iteration}, saved by an earlier run", flush=True)
+    first, batches = state.iteration, plan.batches(state.iteration)
+    began = time.perf_counter()  # whatever `batches` had to prepare is done
+    bar = progress(total=plan.iterations, desc=plan.name, unit="iteration", initial=first, shown=processes.is_first())
+    with bar, watched() as interruption:
+        run = _Run(plan, state, checkpoints, bar, interruption)
+        run.to_the_end(batches)
+    ran, took = plan.iterations - first, time.perf_counter() - began
+    print(
+        f"{plan.name}: {ran} iterations in {took:.1f} s ({ran / took:.2f} a second), "
+        f"{100 * run.waited / took:.1f} % of it waiting for data; peak {peak_memory(device)}"
     )
 
 
-def _stop(
-    name: str,
-    state: TrainingState,
-    iterations: int,
-    interruption: Interruption,
-    keeping: CheckpointPolicy | None,
-    first: int,
-    problem: Exception | None,
-) -> None:
-    """Save what was done since iteration `first`, and end the run: with the problem, if there is one."""
-    failed = processes.any_of(problem is not None)
-    if keeping and processes.is_first() and state.iteration > first:
-        keeping.folder.save(state.as_dict())
-    processes.wait()  # for the saving: torchrun kills the others soon after one has ended
-    saved = keeping is not None and state.iteration > 0
-    how = "it is saved: type the same command again to go on" if saved else "nothing of it is saved"
-    reason = "an error" if failed else interruption.reason or "a signal to another process"
-    print(f"{name}: stopped by {reason} after iteration {state.iteration} of {iterations}; {how}", flush=True)
-    if problem:
-        raise problem
-    if failed:
-        processes.wait()  # for the process that can say which error, and with whose end this ends
-    raise SystemExit(interruption.exit_status)
+class _Run(Generic[Batch]):
+    """A training from its saved state to its last iteration."""
+
+    def __init__(
+        self,
+        plan: Plan[Batch],
+        state: TrainingState,
+        checkpoints: CheckpointPolicy | None,
+        bar: tqdm[Any],
+        interruption: Interruption,
+    ) -> None:
+        self.plan, self.state, self.checkpoints = plan, state, checkpoints
+        self.bar, self.interruption, self.first = bar, interruption, state.iteration
+        self.snapshot = FailureSnapshot(state.networks if processes.is_first() else {})
+        self.waited, self.saved_at = 0.0, time.monotonic()
+
+    def to_the_end(self, batches: Iterator[Batch]) -> None:
+        plan, state = self.plan, self.state
+        self._validate_if_due()  # where an earlier run was stopped before it had
+        while state.iteration < plan.iterations:
+            asked = time.perf_counter()
+            with self.interruption.between_steps(self._stop):
+                batch = next(batches)
+            self.waited += time.perf_counter() - asked
+            self._step(batch)
+            self._validate_if_due()
+            self.bar.update()
+            self._save_if_due()
+
+    def _step(self, batch: Batch) -> None:
+        plan, state = self.plan, self.state
+        rate = plan.learning_rate(state.iteration)
+        self.snapshot.take()
+        values = plan.step(state.iteration, batch, rate)
+        try:
+            losses = finite_losses(values, state.learners, iteration=state.iteration + 1, learning_rate=rate)
+        except NotFiniteError as error:
+            images = plan.images(state.iteration)
+            raise self.snapshot.error(error, plan.name, state.iteration, rate, batch=batch, images=images) from None
+        state.iteration += 1
+        state.losses.add(losses)
+        if state.iteration % max(1, plan.iterations // 100) == 0 or state.iteration == plan.iterations:
+            state.losses.close_row(state.iteration, learning_rate=rate)
+            self.bar.set_postfix(loss=f"{sum(losses.values()):.3f}", refresh=False)
+
+    def _validate_if_due(self) -> None:
+        done, rows = self.state.iteration, self.state.validation.rows
+        is_due = done > 0 and (done % self.plan.validate_every == 0 or done == self.plan.iterations)
+        if not is_due or (rows and rows[-1]["iteration"] == done):
+            return
+        with self.interruption.between_steps(self._stop, together=True):
+            row = self.plan.validate(done)
+        self.state.validation.add(row)
+        self.state.validation.close_row(done)
+        self.bar.write("  ".join([f"{self.plan.name} {done}", *(f"{key} {value:.2f}" for key, value in row.items())]))
+
+    def _save_if_due(self) -> None:
+        policy, done = self.checkpoints, self.state.iteration
+        if policy is None or not processes.is_first():
+            return
+        minutes = (time.monotonic() - self.saved_at) / 60
+        if done == self.plan.iterations or done % policy.iterations == 0 or minutes > policy.minutes:
+            policy.folder.save(self.state.as_dict())
+            self.saved_at = time.monotonic()
+
+    def _stop(self, problem: Exception | None) -> None:
+        """Save what was done in this run, and end it: with the problem, if there is one."""
+        done, failed = self.state.iteration, processes.any_of(problem is not None)
+        if self.checkpoints and processes.is_first() and done > self.first:
+            self.checkpoints.folder.save(self.state.as_dict())
+        processes.wait()  # for the saving: torchrun kills the others soon after one has ended
+        is_saved = self.checkpoints is not None and done > 0
+        how = "it is saved: type the same command again to resume" if is_saved else "nothing of it is saved"
+        reason = "an error" if failed else self.interruption.reason or "a signal to another process"
+        print(
+            f"{self.plan.name}: stopped by {reason} after iteration {done} of {self.plan.iterations}; {how}",
+            flush=True,
+        )
+        if problem:
+            raise problem
+        if failed:
+            processes.wait()  # for the process that can say which error, and with whose end this ends
+        raise SystemExit(self.interruption.exit_status)

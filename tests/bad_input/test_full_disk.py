@@ -113,7 +113,7 @@ def test_a_disk_that_is_full_when_the_outputs_are_written_does_not_cost_the_trai
     assert f"error: {places.WARM_UP_TARGET / file}: File too large; what was there before is as it was" in shown
     assert not (folder / file).exists()
     run_stage(*script)
-    assert "goes on after iteration 2," in capsys.readouterr().out
+    assert "resuming from iteration 2," in capsys.readouterr().out
     assert contents(folder) == whole
 
 

@@ -73,10 +73,10 @@ def test_the_bytes_are_the_same_with_any_number_of_workers_interrupted_or_not(
         set_params(runtime={"workers": before})
         if interrupted:
             interrupt(script, interrupted)
-            assert f"goes on after iteration {interrupted}" not in capsys.readouterr().out
+            assert f"resuming from iteration {interrupted}" not in capsys.readouterr().out
             set_params(runtime={"workers": after})
         run_stage(*script)
-        assert (f"goes on after iteration {interrupted}," in capsys.readouterr().out) == bool(interrupted)
+        assert (f"resuming from iteration {interrupted}," in capsys.readouterr().out) == bool(interrupted)
         results[before, after, interrupted] = result(script)
     first, *others = results.values()
     assert len(first) >= 3
@@ -133,7 +133,7 @@ def test_a_state_of_anything_else_is_not_taken_up_and_why_is_said(
     else:
         run_stage(*script)
     out = capsys.readouterr().out
-    assert f"warm_up_target: starts anew, an interrupted run differs in {why}" in out
+    assert f"warm_up_target: starts over: an interrupted run differs in {why}" in out
     assert "goes on" not in out
 
 
@@ -160,7 +160,7 @@ def test_on_a_full_disk_a_training_stops_with_the_file_named_and_goes_on_from_th
         assert state.read_bytes() == before
         assert list(Path().rglob("*.partial")) == []
     run_stage(*script)
-    assert "goes on after iteration 1," in capsys.readouterr().out
+    assert "resuming from iteration 1," in capsys.readouterr().out
     assert result(script) == whole
 
 
@@ -219,6 +219,6 @@ def test_a_signal_to_the_whole_group_saves_and_stops_though_loader_workers_are_i
     os.killpg(trainer.pid, signal_)
     said, _ = trainer.communicate(timeout=120)
     assert f"warm_up_target: stopped by {signal_.name} after iteration " in said
-    assert "it is saved: type the same command again to go on\n" in said
+    assert "it is saved: type the same command again to resume\n" in said
     assert trainer.returncode == 128 + signal_
     assert "Traceback" not in said

@@ -172,7 +172,7 @@ def run_trial(arena: Arena, kills: list[Kill], folder: Path) -> None:
     same = outputs_of(project, stage) == arena.outputs[stage]
     same_lock = (project.root / "dvc.lock").read_text() == arena.after[stage]
     for kill, next_ in zip(kills, [*said_next[1:], said], strict=True):
-        went_on = re.search(r"goes on after iteration (\d+)", next_)
+        went_on = re.search(r"resuming from iteration (\d+)", next_)
         kill.went_on_after = went_on[1] if went_on else ""
         kill.same_bytes = "yes" if same and same_lock else "no"
 
@@ -215,7 +215,7 @@ def two_starts(arena: Arena, stage: str) -> str:
     if any(one.returncode for one in both):
         return f"ended with {[one.returncode for one in both]}: {said}"
     waited = [text for text in said if "; waiting for it" in text]
-    if len(waited) != 1 or f"goes on after iteration {ITERATIONS}," not in waited[0]:
+    if len(waited) != 1 or f"resuming from iteration {ITERATIONS}," not in waited[0]:
         return f"the second did not wait for the first: {said}"
     found, expected = outputs_of(arena.project, stage), arena.outputs[stage]
     other = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))

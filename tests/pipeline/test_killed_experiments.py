@@ -63,7 +63,7 @@ def test_the_same_command_again_goes_on_and_ends_with_the_same_bytes(
     else:
         run_killed(project, *command, victims="both")
         said = project.dvc(*command).text
-    went_on = re.search(rf"{STAGE}: goes on after iteration (\d+), saved by an earlier run", said)
+    went_on = re.search(rf"{STAGE}: resuming from iteration (\d+), saved by an earlier run", said)
     assert went_on, said
     assert int(went_on[1]) >= KILLED_IN - 1 - SAVE_EVERY
     assert outputs_in_lock(project, revision_of(project, "mine"), STAGE) == expected

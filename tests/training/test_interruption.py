@@ -19,7 +19,7 @@ from dstc.core import processes
 from dstc.core.errors import UserError
 from dstc.core.run_folders import STATE, remove_recorded, runs_folder
 from dstc.training.learner import Learner
-from dstc.training.loop import CheckpointPolicy, train
+from dstc.training.loop import CheckpointPolicy, Plan, train
 from dstc.training.optimizer import build_optimizer, set_learning_rate
 from dstc.training.runs import list_runs, main
 from dstc.training.state import TrainingState
@@ -67,18 +67,17 @@ def run(
         learner.step()
         return learner.losses
 
-    train(
-        batches,
-        step,
-        state,
+    plan = Plan(
         name="test",
         iterations=ITERATIONS,
         learning_rate=lambda iteration: 0.1 / (1 + iteration),
+        batches=batches,
+        step=step,
         validate=validate,
         validate_every=5,
-        device=torch.device("cpu"),
-        keeping=CheckpointPolicy(folder, iterations=4, minutes=1000) if folder else None,
     )
+    checkpoints = CheckpointPolicy(folder, iterations=4, minutes=1000) if folder else None
+    train(plan, state, device=torch.device("cpu"), checkpoints=checkpoints)
     return state
 
 
@@ -148,7 +147,7 @@ def test_what_ends_a_training_between_steps_costs_none_of_them(
     assert f"stopped by {reason} after iteration {done} of 12; it is saved: type the same" in capsys.readouterr().out
     with folder.held():
         resumed = run(new_state(), folder)
-    assert f"goes on after iteration {done}," in capsys.readouterr().out
+    assert f"resuming from iteration {done}," in capsys.readouterr().out
     assert equal(resumed.as_dict(), run(new_state(), None).as_dict())
 
 
@@ -205,7 +204,7 @@ def test_a_run_that_was_killed_loses_the_iterations_since_the_last_save_only(
         run(state, folder)
     with folder.held():
         resumed = run(new_state(), folder)
-    assert "goes on after iteration 4" in capsys.readouterr().out
+    assert "resuming from iteration 4" in capsys.readouterr().out
     assert equal(resumed.as_dict(), run(new_state(), None).as_dict())
 
 
@@ -227,7 +226,7 @@ def test_other_parameters_inputs_or_code_get_a_folder_of_their_own(
     assert other.path != folder.path
     with other.held():
         assert other.load() is None
-    assert "starts anew, an interrupted run differs in parameter lr" in capsys.readouterr().out
+    assert "starts over: an interrupted run differs in parameter lr" in capsys.readouterr().out
 
     data = tmp_path / "input.txt"
     data.write_text("a")
@@ -253,7 +252,7 @@ def test_a_state_that_cannot_be_read_starts_anew_and_says_so(
         path = folder.path / "state.pt"
         path.write_bytes(path.read_bytes()[:100])
         assert folder.load() is None
-    assert "starts anew, for the saved state cannot be used" in capsys.readouterr().out
+    assert "starts over, for the saved state cannot be used" in capsys.readouterr().out
 
 
 def test_a_run_that_ends_before_anything_is_saved_leaves_no_folder(folder: WorkingFolder) -> None:

@@ -141,7 +141,7 @@ def test_a_stage_told_to_stop_saves_and_goes_on_with_as_many_processes(
     assert len(re.findall(r"stopped by SIGTERM after iteration \d+ of 100; it is saved", shown)) == 1, shown
     assert "Traceback" not in shown
     resumed = copy.ok(*WARM_UP)
-    assert re.search(r"goes on after iteration (2\d|[3-9]\d)", resumed.text), resumed.text
+    assert re.search(r"resuming from iteration (2\d|[3-9]\d)", resumed.text), resumed.text
     alone = project.copy(tmp_path / "alone")
     alone.edit_params({"runtime": {"processes": 1}})
     alone.ok(*WARM_UP)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dstc.core.errors import UserError
-from dstc.training.loop import train
+from dstc.training.loop import Plan, train
 from dstc.training.state import TrainingState
 
 
@@ -23,17 +23,16 @@ def run(iterations: int, validate_every: int = 3, losses: Iterator[float] | None
         return {"miou": 50.0 + iteration}
 
     state = TrainingState([])
-    train(
-        lambda first: (f"batch {i}" for i in itertools.count(first)),
-        step,
-        state,
+    plan = Plan(
         name="test",
         iterations=iterations,
         learning_rate=lambda iteration: 1 / (1 + iteration),
+        batches=lambda first: (f"batch {i}" for i in itertools.count(first)),
+        step=step,
         validate=validate,
         validate_every=validate_every,
-        device=torch.device("cpu"),
     )
+    train(plan, state, device=torch.device("cpu"))
     return state, asked
 
 

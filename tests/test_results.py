@@ -1,0 +1,302 @@
+"""The figures in README and docs/ are those of the committed rows."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+
+import pandas as pd
+import pytest
+
+from tests.pages import DOCS, README, table
+from tests.pipeline.project import ROOT
+
+RESULTS = ROOT / "experiments/results"
+PAGE = DOCS / "results.md"
+T_95 = {3: 4.30265, 5: 2.77645}  # Student's t, two-sided, by the number of pairs
+WHOLE = "the whole method"
+WITHOUT = "none"
+WITH = "inverse_log"
+
+
+def spread(values: pd.Series) -> str:
+    values = values.dropna()
+    return f"{values.mean():.1f} ± {values.std():.1f}" if len(values) > 1 else f"{values.mean():.1f}"
+
+
+def gap(one: pd.Series, other: pd.Series) -> str:
+    difference = (one - other).dropna()
+    if len(difference) == 1:
+        return f"{difference.mean():+.1f}"
+    half = T_95[len(difference)] * difference.std() / math.sqrt(len(difference))
+    return f"{difference.mean():+.1f} [{difference.mean() - half:+.1f}, {difference.mean() + half:+.1f}]"
+
+
+def rows_of(name: str) -> pd.DataFrame:
+    return pd.read_csv(RESULTS / f"{name}.csv")
+
+
+def by_world(name: str, *columns: str) -> pd.DataFrame:
+    """The better of a row's runs."""
+    return rows_of(name).pivot_table(index=["world", "seed"], columns=list(columns), values="miou", aggfunc="max")
+
+
+def by_group(name: str) -> pd.DataFrame:
+    """The average of both branches, a column for each group."""
+    return rows_of(name).pivot_table(index="seed", columns="group", values="average")
+
+
+COMPARED = by_world("compare", "row", "class_weights")
+VARIANTS = by_world("variants", "variant", "row").xs("average", axis=1, level="row")
+CO_TRAINING = COMPARED["average", WITH]
+BETTER_DOMAIN = COMPARED[[("source", WITHOUT), ("target", WITHOUT)]].max(axis=1)
+
+
+# --- the built-in data set
+
+
+def test_the_comparison_is_that_of_its_rows() -> None:
+    whole_images = COMPARED["average_whole_images", WITHOUT]
+    worlds = whole_images.count()
+    series = {
+        "source labels alone": COMPARED["source", WITHOUT],
+        "target labels alone": COMPARED["target", WITHOUT],
+        "the better of these two, by seed": BETTER_DOMAIN,
+        "joint training, source + labeled target": COMPARED["joint", WITHOUT],
+        "joint training with class weights": COMPARED["joint", WITH],
+        "source-biased branch": COMPARED["source_biased", WITH],
+        "target-biased branch": COMPARED["target_biased", WITH],
+        "**co-training, average of both branches**": CO_TRAINING,
+        "co-training without class weights, average": COMPARED["average", WITHOUT],
+        f"... and without the differentiated combination ({worlds} of the worlds)": whole_images,
+        "all target labels, without class weights": COMPARED["all_labels", WITHOUT],
+    }
+    assert len(COMPARED) == 5
+    assert table(PAGE, "", "mIoU, percent", "co-training's average minus this") == [
+        [title, spread(values), "" if values is CO_TRAINING else gap(CO_TRAINING, values)]
+        for title, values in series.items()
+    ]
+
+
+def test_the_goals_are_compared_with_what_was_measured() -> None:
+    assert [row[2] for row in table(PAGE, "co-training leads", "by")] == [
+        gap(CO_TRAINING, BETTER_DOMAIN),
+        gap(CO_TRAINING, COMPARED["joint", WITHOUT]),
+        gap(VARIANTS[WHOLE], VARIANTS["every released side together"]),
+    ]
+    plain = COMPARED["average", WITHOUT]
+    assert [row[1] for row in table(PAGE, "co-training without class weights, average, minus")] == [
+        gap(plain, BETTER_DOMAIN),
+        gap(plain, COMPARED["joint", WITHOUT]),
+    ]
+
+
+def test_readme_shows_the_committed_run_and_the_five_worlds() -> None:
+    run = json.loads((ROOT / "metrics/summary.json").read_text())["half"]
+    worlds = {
+        "source_biased": COMPARED["source_biased", WITH],
+        "target_biased": COMPARED["target_biased", WITH],
+        "average": CO_TRAINING,
+    }
+    not_run = [COMPARED["joint", WITHOUT], COMPARED["joint", WITH], COMPARED["all_labels", WITHOUT]]
+    expected = [[f"{score:.1f}", spread(worlds[name]) if name in worlds else ""] for name, score in run.items()]
+    assert [row[1:] for row in table(README, "mIoU, percent")] == [
+        *expected,
+        *(["not run", spread(values)] for values in not_run),
+    ]
+    lead = (COMPARED["joint", WITH] - CO_TRAINING).mean()
+    assert f"and {lead:.1f} points ahead where both have class weights" in " ".join(README.read_text().split())
+
+
+def test_the_parts_of_the_method_are_those_of_their_rows() -> None:
+    committed = by_group("parts")
+    rows = table(PAGE, "", "as committed", "minus the whole method's")
+    assert {row[0] for row in rows} == set(committed)
+    for name, *cells in rows:
+        expected = []
+        for frame in (committed, VARIANTS):
+            expected += [spread(frame[name]), "" if name == WHOLE else gap(frame[name], frame[WHOLE])]
+        assert cells == expected, name
+
+
+def test_the_trials_on_world_0_are_those_of_their_rows() -> None:
+    trials = rows_of("trials_world_0").query("labels == 50")
+    short = trials[trials.what.str.startswith("warmed up on the target") & (trials.iterations == 500)]
+    assert [row[1] for row in table(PAGE, "trained on")] == [f"{score:.1f}" for score in short.miou]
+
+    joint = trials[trials.what == "joint training"].set_index("iterations").miou
+    co_trained = trials[trials.what == "co-training, averaged teachers, confidence weight"].set_index("iterations")
+    series = [joint, co_trained.average, co_trained.source_biased]
+    lengths = [(1400, 4000), (1200, 3000), (1200, 3000)]
+    assert [row[1:] for row in table(PAGE, "", "shorter run")] == [
+        [f"{float(values[length]):.1f} after {length} iterations" for length in both]
+        for values, both in zip(series, lengths, strict=True)
+    ]
+
+
+def test_more_labels_are_those_of_their_rows() -> None:
+    rows = rows_of("labels")
+    names = ["warm_up_source", "warm_up_target", "source_biased", "target_biased", "average"]
+    assert table(PAGE, "labeled images") == [
+        [str(size), *(spread(rows[rows.group == size][name]) for name in names)] for size in (20, 50, 200)
+    ]
+
+
+def test_class_weights_once_more_are_those_of_their_rows() -> None:
+    committed, without = (by_group("versus")[name] for name in ("as committed", "co_train.class_weights=none"))
+    rows = table(PAGE, "", "average of both branches", "minus the committed setting's")
+    assert [row[1:] for row in rows] == [[spread(committed), ""], [spread(without), gap(without, committed)]]
+
+
+# --- real images
+
+
+CARLA = rows_of("carla_camvid").query("setting != 'earlier'")
+PRESET = ("recommended", "average", 450)
+
+
+def carla(setting: str, row: str, iterations: int = 450) -> pd.Series:
+    found = CARLA[(CARLA.setting == setting) & (CARLA.row == row) & (CARLA.iterations == iterations)]
+    return found.set_index("seed").miou.sort_index()
+
+
+def test_the_settings_on_real_images_are_those_of_their_rows() -> None:
+    settings = ["recommended", "released", "averaged_teachers", "plain"]
+    branches = ["source_biased", "target_biased", "average"]
+    assert [row[1:] for row in table(PAGE, "", "seeds", "source-biased")] == [
+        [
+            str(len(carla(setting, "average"))),
+            *(spread(carla(setting, branch)) for branch in branches),
+            "" if setting == "recommended" else gap(carla(*PRESET), carla(setting, "average")),
+        ]
+        for setting in settings
+    ]
+
+
+def test_the_baselines_on_real_images_are_those_of_their_rows() -> None:
+    series = [
+        carla("recommended", "source", 150),
+        carla("recommended", "target", 150),
+        *(carla("baseline", name) for name in ("joint", "joint_class_weights", "all_labels")),
+    ]
+    assert [row[1:] for row in table(PAGE, "", "seeds", "mIoU")] == [
+        [str(len(values)), spread(values), gap(carla(*PRESET), values)] for values in series
+    ]
+
+
+def test_the_leads_seed_by_seed_are_those_of_their_rows() -> None:
+    ahead_of = [
+        carla("released", "average"),
+        carla("baseline", "joint"),
+        carla("baseline", "joint_class_weights"),
+        carla("recommended", "target", 150),
+    ]
+    assert [row[2:5] for row in table(PAGE, "ahead of")] == [
+        [f"{lead:.1f}" for lead in carla(*PRESET) - values] for values in ahead_of
+    ]
+    readme = " ".join(README.read_text().split())
+    both = carla(*PRESET).mean(), carla("baseline", "joint_class_weights").mean()
+    assert "co-training reaches {:.1f} and joint training {:.1f}, both with class weights".format(*both) in readme
+    assert all((carla(*PRESET) - values > 0).all() for values in ahead_of[1:3])  # "leads with each of three seeds"
+
+
+# --- other pages
+
+
+RELEASED_SIDE = {
+    "alignment_counts_void": "void counts as a class of the alignment",
+    "cross_supervision_start": "unlabeled images from the first iteration on",
+    "ema_decay": "the branches themselves label (no averaged weights)",
+    "confidence_threshold": "every pseudo-label counts fully (no confidence weight)",
+    "paste_with_replacement": "source classes drawn with replacement",
+    "update": "B1 steps before it labels for B2",
+    "backbone_multiplier": "backbone at three times the learning rate",
+    "schedule_iterations": "learning rate at 0.555 of its start at the end",
+    "held_out": "a fiftieth of the source images held out",
+}
+
+
+def test_the_effects_of_the_deviations_are_those_of_their_rows() -> None:
+    """The small setting has the released side of teacher_batch_norm, and class weights were measured in five worlds."""
+    effects = {row[2]: row[3] for row in table(DOCS / "deviations.md", "released code")}
+    expected = {name: gap(VARIANTS[variant], VARIANTS[WHOLE]) for name, variant in RELEASED_SIDE.items()}
+    running = VARIANTS["pseudo-labels with running statistics (as in the presets)"]
+    expected["teacher_batch_norm"] = gap(VARIANTS[WHOLE], running)
+    expected["class_weights"] = gap(COMPARED["average", WITHOUT], CO_TRAINING)
+    assert expected["update"] == "+0.0 [+0.0, +0.0]"  # the page says why
+    expected["update"] = "0"
+    for name, effect in expected.items():
+        (shown,) = [shown for parameter, shown in effects.items() if f".{name}`" in parameter]
+        assert shown.startswith(effect), name
+    measured = {parameter for parameter, effect in effects.items() if "[" in effect}
+    assert len(measured) == len(expected) - 1
+
+
+def test_the_multipliers_are_those_of_their_rows() -> None:
+    rows = rows_of("duplicated_optimizer")
+    shown = table(DOCS / "deviations.md", "setting", "optimizer")
+    assert len(shown) == len(rows.groupby(["setting", "optimizer"]))
+    for setting, optimizer, *figures in shown:
+        own = rows[(rows.setting == setting) & (rows.optimizer == optimizer)]
+        assert figures == [f"{own.path.mean():.2f}", f"{own.distance.mean():.2f}", spread(own.miou)], optimizer
+
+
+def test_what_makes_other_bytes_is_that_of_its_rows() -> None:
+    rows = rows_of("determinism")
+    runs = [name for name in rows.run.unique() if name != "one thread, no worker, cache"]
+    assert table(DOCS / "reproducibility.md", "setting") == [
+        [
+            name,
+            "equal" if own.same_bytes.all() else "different",
+            *(["0"] * 3 if own.same_bytes.all() else [f"{own.weight.max():.1g}", f"{own.loss.max():.1g}"]),
+            *([] if own.same_bytes.all() else [f"{own.miou.max():.2f}"]),
+        ]
+        for name in runs
+        for own in [rows[rows.run == name]]
+    ]
+
+
+def test_the_kills_are_those_of_their_rows() -> None:
+    kills = [row for row in csv.DictReader((ROOT / "tests/endurance/results.csv").open()) if row["struck"] == "yes"]
+    same = [row for row in kills if row["same_bytes"] == "yes"]
+    assert f"{len(same)} of {len(kills)} kills ended in the same bytes" in (DOCS / "reproducibility.md").read_text()
+
+
+@pytest.mark.parametrize("row", table(DOCS / "performance.md", "", "straightforward"), ids=lambda row: row[0])
+def test_a_speed_is_a_row_of_the_file_that_stands_beside_it(row: list[str]) -> None:
+    *_, file = row
+    cells = [[cell.strip() for cell in line.split("|")] for line in (ROOT / file.strip("`")).read_text().splitlines()]
+    assert row[1:4] in [line[2:5] for line in cells]
+
+
+def differences(rows: pd.DataFrame, *bases: float) -> set[str]:
+    return {f"{score - base:+.1f}" for score in rows.average.dropna() for base in bases}
+
+
+def test_every_gain_of_an_idea_is_a_difference_of_rows() -> None:
+    """Looser than the others: which rows a figure is of is said in words there."""
+    rows = rows_of("ideas").set_index("idea")
+    world_0, real = rows[rows.setting == "world 0"], rows[rows.setting == "carla_camvid"]
+    weights = "class weights, 1 / ln(1.1 + share)"
+    plain = carla("plain", "average")[0]
+    parts = by_group("parts")
+    whole_images = "no differentiated combination (both branches see combination 1)"
+    built_in = differences(world_0, world_0.average["nothing changed"], world_0.average[weights])
+    built_in |= {gap(VARIANTS[name], VARIANTS[WHOLE]) for name in VARIANTS}
+    built_in |= {gap(VARIANTS[WHOLE], VARIANTS[name]) for name in VARIANTS}
+    built_in |= {gap(CO_TRAINING, COMPARED["average", WITHOUT]), gap(parts[whole_images], parts[WHOLE])}
+    for branch in ("source_biased", "target_biased"):
+        scores = world_0[branch]
+        built_in.add(f"{scores['the second of two rounds'] - scores['nothing changed']:+.1f}")
+    in_camvid = differences(real, plain, real.average[weights])
+    in_camvid |= {f"{carla(name, 'average')[0] - plain:+.1f}" for name in ("averaged_teachers", "recommended")}
+
+    figure = re.compile(r"[+-]\d+\.\d(?: \[[^]]+\])?")
+    found = 0
+    for idea, first, second, _ in table(DOCS / "tried_ideas.md", "idea"):
+        for cell, known in ((first, built_in), (second, in_camvid)):
+            found += len(figure.findall(cell))
+            assert set(figure.findall(cell)) <= known, idea
+    assert found > 30
