@@ -24,6 +24,7 @@ STAGES = {
     "prepare_data": "",
     "make_split": "",
     "warm_up": "torch",
+    "joint": "torch",
     "co_train": "torch",
     "evaluate": "torch",
 }

@@ -36,7 +36,7 @@ def test_every_command_answers_help_with_its_name_and_purpose(
 
 
 def test_all_stages_are_among_the_commands_that_were_asked_for_help() -> None:
-    stages = ("list_data", "prepare_data", "make_split", "warm_up", "co_train", "evaluate", "report")
+    stages = ("list_data", "prepare_data", "make_split", "warm_up", "joint", "co_train", "evaluate", "report")
     assert {f"stages.{stage}" for stage in stages} < set(COMMANDS)
 
 

@@ -22,6 +22,7 @@ from dstc.config.sections import (
     CoTrain,
     Data,
     Evaluate,
+    Joint,
     Model,
     Optim,
     Paths,
@@ -59,13 +60,14 @@ class Params(Section):
     model: Model
     optim: Optim
     warm_up: WarmUps
+    joint: Joint
     co_train: CoTrain
     evaluate: Evaluate
     runtime: Runtime
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
-        problems = [*_class_problems(self), *_model_problems(self), *_path_problems(self)]
+        problems = [*_class_problems(self), *_model_problems(self), *_path_problems(self), *_start_problems(self)]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -147,6 +149,7 @@ def _crop_problems(params: Params) -> list[str]:
     trainings = {
         "warm_up.source": params.warm_up.source,
         "warm_up.target": params.warm_up.target,
+        "joint": params.joint,
         "co_train": params.co_train,
     }
     return [
@@ -155,6 +158,15 @@ def _crop_problems(params: Params) -> list[str]:
         for name, training in trainings.items()
         if min(training.crop) < least
     ]
+
+
+def _start_problems(params: Params) -> list[str]:
+    if params.co_train.initialization == "both_from_joint" and params.joint.iterations == 0:
+        return [
+            "co_train.initialization 'both_from_joint' starts from joint training, which joint.iterations 0 leaves out; "
+            "set joint.iterations: null"
+        ]
+    return []
 
 
 def _path_problems(params: Params) -> list[str]:

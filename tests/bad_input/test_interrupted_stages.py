@@ -30,7 +30,11 @@ ITERATIONS = 6
 def lengthen() -> None:
     longer = {"iterations": ITERATIONS, "schedule_iterations": ITERATIONS, "validate_every": 3}
     set_params(
-        warm_up__source=longer, warm_up__target=longer, co_train=longer, runtime={"checkpoint_every_iterations": 2}
+        warm_up__source=longer,
+        warm_up__target=longer,
+        joint=longer,
+        co_train=longer,
+        runtime={"checkpoint_every_iterations": 2},
     )
 
 
