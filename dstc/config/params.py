@@ -124,8 +124,8 @@ def _model_problems(params: Params) -> list[str]:
             f"model.backbone: must be one of {', '.join(BACKBONES)}, not '{model.backbone}'"
             f"{nearest(model.backbone, BACKBONES)}"
         ]
-    complaint = lacking(model.backbone, backbone)
-    return [*([complaint] if complaint else []), *_imagenet_problems(model, backbone), *_crop_problems(params)]
+    message = lacking(model.backbone, backbone)
+    return [*([message] if message else []), *_imagenet_problems(model, backbone), *_crop_problems(params)]
 
 
 def _imagenet_problems(model: Model, backbone: Backbone) -> list[str]:
@@ -184,7 +184,7 @@ def _path_problems(params: Params) -> list[str]:
 
 
 def read_params(path: Path = Path("params.yaml")) -> Params:
-    """Read and check a parameter file; raise UserError with one line for each fault."""
+    """Read and check a parameter file; raise UserError with one line for each problem."""
     return check_params(read_yaml(path), str(path))
 
 
@@ -236,32 +236,36 @@ def check_params(raw: dict[str, Any], where: str) -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        lines = [line for fault in _without_echoes(error.errors()) for line in _explain(fault)]
+        lines = [line for problem in _without_echoes(error.errors()) for line in _explain(problem)]
         raise UserError("\n".join(f"{where}: {line}" for line in lines)) from None
 
 
-def _without_echoes(faults: Sequence[Any]) -> list[Any]:
+def _without_echoes(problems: Sequence[Any]) -> list[Any]:
     """Leave out that a key is missing where it is given under its old name."""
-    given = {RENAMED.get(_dotted(fault["loc"])) for fault in faults if fault["type"] == "extra_forbidden"}
-    return [fault for fault in faults if fault["type"] != "missing" or _dotted(fault["loc"]) not in given]
+    given = {RENAMED.get(_dotted(problem["loc"])) for problem in problems if problem["type"] == "extra_forbidden"}
+    return [problem for problem in problems if problem["type"] != "missing" or _dotted(problem["loc"]) not in given]
 
 
 def _dotted(location: tuple[str | int, ...]) -> str:
     return ".".join(map(str, location))
 
 
-def _explain(fault: Any) -> list[str]:
-    key = _dotted(fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        return [f"{key}: {_unknown(key, fault['loc'])}"]
-    if fault["type"] == "missing":
+def _explain(problem: Any) -> list[str]:
+    key = _dotted(problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return [f"{key}: {_unknown(key, problem['loc'])}"]
+    if problem["type"] == "missing":
         return [f"{key}: missing; every key must be given"]
-    if fault["type"] == "value_error":
+    if problem["type"] == "value_error":
         prefix = f"{key}: " if key else ""
-        return [prefix + line for line in str(fault["ctx"]["error"]).splitlines()]
-    rule = fault["msg"].replace("Input should", "must")
-    hint = nearest(str(fault["input"]), fault["ctx"]["expected"].split("'")) if fault["type"] == "literal_error" else ""
-    return [f"{key}: {rule}, not {reprlib.repr(fault['input'])}{hint}"]
+        return [prefix + line for line in str(problem["ctx"]["error"]).splitlines()]
+    rule = problem["msg"].replace("Input should", "must")
+    hint = (
+        nearest(str(problem["input"]), problem["ctx"]["expected"].split("'"))
+        if problem["type"] == "literal_error"
+        else ""
+    )
+    return [f"{key}: {rule}, not {reprlib.repr(problem['input'])}{hint}"]
 
 
 def _unknown(key: str, location: tuple[str | int, ...]) -> str:

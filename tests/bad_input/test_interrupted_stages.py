@@ -137,7 +137,7 @@ def test_a_state_of_anything_else_is_not_taken_up_and_why_is_said(
     else:
         run_stage(*script)
     out = capsys.readouterr().out
-    assert f"warm_up_target: starts anew, an interrupted run differs in {why}" in out
+    assert f"warm_up_target: starts over: an interrupted run differs in {why}" in out
     assert "goes on" not in out
 
 

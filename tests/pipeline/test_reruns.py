@@ -56,7 +56,7 @@ def test_a_committed_run_leaves_a_clean_tree_and_no_network_or_picture_in_git(pr
     assert project.ok("git", "status", "--short").text == ""
     tracked = project.ok("git", "ls-files").text.split()
     assert "metrics/summary.json" in tracked
-    assert [name for name in tracked if name.endswith((".pt", ".png"))] == []
+    assert [name for name in tracked if name.endswith((".pt", ".png"))] == ["docs/strip.png"]
 
 
 # --- the number of labeled images
@@ -186,6 +186,42 @@ def test_exp_run_keeps_the_comments_of_params_yaml(run: Run, six_labeled: Change
         return [line.partition("#")[2].strip() for line in lines if "#" in line]
 
     assert comments(six_labeled.project) == comments(run.project)
+
+
+# --- code
+
+
+def comment_in(project: Project, file: str) -> None:
+    with (project.root / file).open("a") as code:
+        code.write("# changed\n")
+
+
+@pytest.mark.parametrize(
+    ("file", "stages"),
+    [
+        ("dstc/config/params.py", []),
+        ("dstc/predict.py", []),
+        ("dstc/reporting/page.py", ["report"]),
+        ("dstc/evaluation/tables.py", ["evaluate"]),
+        ("dstc/method/class_mix.py", ["co_train"]),
+        ("dstc/co_training/step.py", ["co_train"]),
+        ("dstc/models/backbones.py", ["warm_up_source", "warm_up_target", "co_train", "evaluate"]),
+        ("dstc/world/build.py", ["prepare_data"]),
+        ("dstc/split.py", ["make_split"]),
+        ("dstc/core/errors.py", [stage for stage in STAGES if stage != ALWAYS_RUN]),
+    ],
+)
+def test_an_edited_file_reruns_the_stages_whose_result_it_can_change(
+    project: Project, file: str, stages: list[str]
+) -> None:
+    """A dry run names those that depend on it; what follows a stage runs where its outputs differ, see the next test."""
+    comment_in(project, file)
+    assert project.dvc("repro", "--dry").ran == stages
+
+
+def test_code_that_renders_the_same_bytes_reruns_the_rendering_alone(project: Project) -> None:
+    comment_in(project, "dstc/world/build.py")
+    assert project.dvc("repro").ran == ["prepare_data"]
 
 
 # --- what people look at
