@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from dstc.core.places import SUMMARY
+from dstc.core.places import REPORT
 from tests.pipeline.project import small_project
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     print(f"running in {folder / 'project'}", flush=True)
     project = small_project(folder / "project")
     code = subprocess.run(["dvc", "repro"], cwd=project.root, env=project.env, check=False).returncode
-    if code or not (project.root / SUMMARY).is_file():
+    if code or not (project.root / REPORT).is_file():
         print(f"failed with exit status {code}; the copy is kept in {project.root}", file=sys.stderr)
         raise SystemExit(1)
     shutil.rmtree(folder)
