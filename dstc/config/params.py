@@ -22,6 +22,7 @@ from dstc.config.sections import (
     CoTrain,
     Data,
     Evaluate,
+    Joint,
     Model,
     Optim,
     Paths,
@@ -59,13 +60,14 @@ class Params(Section):
     model: Model
     optim: Optim
     warm_up: WarmUps
+    joint: Joint
     co_train: CoTrain
     evaluate: Evaluate
     runtime: Runtime
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
-        problems = [*_class_problems(self), *_model_problems(self), *_path_problems(self)]
+        problems = [*_class_problems(self), *_model_problems(self), *_path_problems(self), *_start_problems(self)]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -122,8 +124,8 @@ def _model_problems(params: Params) -> list[str]:
             f"model.backbone: must be one of {', '.join(BACKBONES)}, not '{model.backbone}'"
             f"{nearest(model.backbone, BACKBONES)}"
         ]
-    complaint = lacking(model.backbone, backbone)
-    return [*([complaint] if complaint else []), *_imagenet_problems(model, backbone), *_crop_problems(params)]
+    message = lacking(model.backbone, backbone)
+    return [*([message] if message else []), *_imagenet_problems(model, backbone), *_crop_problems(params)]
 
 
 def _imagenet_problems(model: Model, backbone: Backbone) -> list[str]:
@@ -147,6 +149,7 @@ def _crop_problems(params: Params) -> list[str]:
     trainings = {
         "warm_up.source": params.warm_up.source,
         "warm_up.target": params.warm_up.target,
+        "joint": params.joint,
         "co_train": params.co_train,
     }
     return [
@@ -155,6 +158,15 @@ def _crop_problems(params: Params) -> list[str]:
         for name, training in trainings.items()
         if min(training.crop) < least
     ]
+
+
+def _start_problems(params: Params) -> list[str]:
+    if params.co_train.initialization == "both_from_joint" and params.joint.iterations == 0:
+        return [
+            "co_train.initialization 'both_from_joint' starts from joint training, which joint.iterations 0 leaves out; "
+            "set joint.iterations: null"
+        ]
+    return []
 
 
 def _path_problems(params: Params) -> list[str]:
@@ -172,7 +184,7 @@ def _path_problems(params: Params) -> list[str]:
 
 
 def read_params(path: Path = Path("params.yaml")) -> Params:
-    """Read and check a parameter file; raise UserError with one line for each fault."""
+    """Read and check a parameter file; raise UserError with one line for each problem."""
     return check_params(read_yaml(path), str(path))
 
 
@@ -224,32 +236,36 @@ def check_params(raw: dict[str, Any], where: str) -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        lines = [line for fault in _without_echoes(error.errors()) for line in _explain(fault)]
+        lines = [line for problem in _without_echoes(error.errors()) for line in _explain(problem)]
         raise UserError("\n".join(f"{where}: {line}" for line in lines)) from None
 
 
-def _without_echoes(faults: Sequence[Any]) -> list[Any]:
+def _without_echoes(problems: Sequence[Any]) -> list[Any]:
     """Leave out that a key is missing where it is given under its old name."""
-    given = {RENAMED.get(_dotted(fault["loc"])) for fault in faults if fault["type"] == "extra_forbidden"}
-    return [fault for fault in faults if fault["type"] != "missing" or _dotted(fault["loc"]) not in given]
+    given = {RENAMED.get(_dotted(problem["loc"])) for problem in problems if problem["type"] == "extra_forbidden"}
+    return [problem for problem in problems if problem["type"] != "missing" or _dotted(problem["loc"]) not in given]
 
 
 def _dotted(location: tuple[str | int, ...]) -> str:
     return ".".join(map(str, location))
 
 
-def _explain(fault: Any) -> list[str]:
-    key = _dotted(fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        return [f"{key}: {_unknown(key, fault['loc'])}"]
-    if fault["type"] == "missing":
+def _explain(problem: Any) -> list[str]:
+    key = _dotted(problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return [f"{key}: {_unknown(key, problem['loc'])}"]
+    if problem["type"] == "missing":
         return [f"{key}: missing; every key must be given"]
-    if fault["type"] == "value_error":
+    if problem["type"] == "value_error":
         prefix = f"{key}: " if key else ""
-        return [prefix + line for line in str(fault["ctx"]["error"]).splitlines()]
-    rule = fault["msg"].replace("Input should", "must")
-    hint = nearest(str(fault["input"]), fault["ctx"]["expected"].split("'")) if fault["type"] == "literal_error" else ""
-    return [f"{key}: {rule}, not {reprlib.repr(fault['input'])}{hint}"]
+        return [prefix + line for line in str(problem["ctx"]["error"]).splitlines()]
+    rule = problem["msg"].replace("Input should", "must")
+    hint = (
+        nearest(str(problem["input"]), problem["ctx"]["expected"].split("'"))
+        if problem["type"] == "literal_error"
+        else ""
+    )
+    return [f"{key}: {rule}, not {reprlib.repr(problem['input'])}{hint}"]
 
 
 def _unknown(key: str, location: tuple[str | int, ...]) -> str:
