@@ -18,6 +18,7 @@ from pydantic import ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import CollectionNode, MappingNode
 
+from dstc.config.notes import OWN_LAYOUTS, notes
 from dstc.config.sections import (
     CoTrain,
     Data,
@@ -32,10 +33,10 @@ from dstc.config.sections import (
     WarmUps,
 )
 from dstc.core.errors import UserError, nearest
+from dstc.core.launched import was_launched
 from dstc.core.taxonomy import KNOWN_CLASSES
 from dstc.models.backbones import BACKBONES, IMAGENET, Backbone, lacking
 
-OWN_LAYOUTS = ("folders", "csv")  # those whose label values data.own names
 LARGEST = 100_000  # values in a parameter file
 
 RENAMED = {
@@ -46,7 +47,10 @@ RENAMED = {
     "runtime.save_minutes": "runtime.checkpoint_every_minutes",
     "runtime.checkpointing": "runtime.gradient_checkpointing",
 }
-REMOVED = {"optim.accumulation": "every preset had 1; batches are divided over processes instead"}
+REMOVED = {
+    "optim.accumulation": "every preset had 1; batches are divided over processes instead",
+    "model.synchronized_batch_norm": "batch statistics are always those of the whole batch, whatever the processes",
+}
 
 
 class Params(Section):
@@ -123,7 +127,12 @@ def _model_problems(params: Params) -> list[str]:
             f"{nearest(model.backbone, BACKBONES)}"
         ]
     complaint = lacking(model.backbone, backbone)
-    return [*([complaint] if complaint else []), *_imagenet_problems(model, backbone), *_crop_problems(params)]
+    return [
+        *([complaint] if complaint else []),
+        *_imagenet_problems(model, backbone),
+        *_crop_problems(params),
+        *_statistics_problems(params),
+    ]
 
 
 def _imagenet_problems(model: Model, backbone: Backbone) -> list[str]:
@@ -157,6 +166,21 @@ def _crop_problems(params: Params) -> list[str]:
     ]
 
 
+def _statistics_problems(params: Params) -> list[str]:
+    """Running statistics that are kept in learning are those that a network has, whoever asks for the batch's."""
+    of_all, of_student, of_teacher = (
+        ("model.batch_norm_statistics", params.model.batch_norm_statistics),
+        ("co_train.student_batch_norm", params.co_train.student_batch_norm),
+        ("co_train.teacher_batch_norm", params.co_train.teacher_batch_norm),
+    )
+    return [
+        f"{asked} 'batch' cannot be had, for {kept} 'running' keeps the statistics as they are; "
+        f"set {asked} to running, or {kept} to batch"
+        for (asked, wanted), (kept, value) in ((of_student, of_all), (of_teacher, of_all), (of_teacher, of_student))
+        if wanted == "batch" and value == "running"
+    ]
+
+
 def _path_problems(params: Params) -> list[str]:
     paths, problems = params.paths, []
     if (paths.source == "embedded") != (paths.target == "embedded"):
@@ -171,9 +195,16 @@ def _path_problems(params: Params) -> list[str]:
     return problems
 
 
-def read_params(path: Path = Path("params.yaml")) -> Params:
-    """Read and check a parameter file; raise UserError with one line for each fault."""
-    return check_params(read_yaml(path), str(path))
+def read_params(path: Path = Path("params.yaml"), *, tell: Sequence[str] = ()) -> Params:
+    """Read and check a parameter file; raise UserError with one line for each fault.
+
+    Of the sections `tell`, those that a stage tracks, it is printed what has no effect beside the rest.
+    """
+    params = check_params(read_yaml(path), str(path))
+    if not was_launched():  # the process that started this one has told it
+        for note in notes(params, tell):
+            print(f"note: {note}", flush=True)
+    return params
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

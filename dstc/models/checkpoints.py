@@ -6,6 +6,7 @@ import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,6 +16,9 @@ from dstc.core.errors import UserError
 from dstc.core.files import atomic_write
 
 FORMAT = "dstc network 1"
+
+AS_RELEASED: Mapping[str, Any] = MappingProxyType({"output_stride": 8, "atrous_rates": [6, 12, 18, 24]})
+"""Values of section `model` that the released code has, and files from before they were parameters, which do not say so."""
 
 
 def save_network(path: Path, network: nn.Module, description: Mapping[str, Any]) -> None:
@@ -94,7 +98,7 @@ def description_in(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: does not say which classes it was trained for; it is damaged, or of another version")
     if not isinstance(description.get("model"), dict):
         raise UserError(f"{path}: does not say which model it holds; it is damaged, or of another version")
-    return description
+    return {**description, "model": {**AS_RELEASED, **description["model"]}}
 
 
 def plain_state(content: Any, path: Path) -> Mapping[str, Tensor]:

@@ -75,6 +75,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.edit_params(
         {
             "model": {"batch_norm_statistics": "running"},
+            "co_train": {"student_batch_norm": "running", "teacher_batch_norm": "running"},
             "warm_up.source": {
                 "iterations": 100,
                 "schedule_iterations": 100,
@@ -204,5 +205,5 @@ def test_batch_statistics_cannot_be_synchronized_on_the_cpu_and_all_say_so_once(
     assert reply.code == 1
     errors = [line for line in reply.text.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
-    assert "model.synchronized_batch_norm: true, but torch synchronizes batch statistics on GPUs only" in errors[0]
+    assert "runtime.processes is 2, but torch takes BatchNorm's statistics over the batch of several" in errors[0]
     assert list((copy.root / ".work/runs").glob("*")) == []
