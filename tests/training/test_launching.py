@@ -122,7 +122,7 @@ def interrupted(copy: Project) -> Iterator[Callable[..., tuple[int, str]]]:
             shown += line
             if line.startswith("warm_up_source 20 "):
                 do(process.pid)
-        return process.wait(timeout=60), shown
+        return process.wait(timeout=300), shown
 
     yield run
     for process in begun:
