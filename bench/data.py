@@ -70,7 +70,7 @@ def _rows_of(name: str, folder: Path) -> Iterator[Row]:
 
 
 def _data_set(folder: Path, domain: str, on_disk: tuple[int, int], resize: tuple[int, int]) -> DomainIndex:
-    """Scenes of the embedded world at another size, with as much noise as makes PNG files of a photo's bytes a pixel."""
+    """Scenes of the built-in data set at another size, with as much noise as makes PNG files of a photo's bytes a pixel."""
     entries = []
     for number in range(IMAGES):
         image, label = render_scene(domain, seed=0, split="train", number=number)

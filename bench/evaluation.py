@@ -24,7 +24,7 @@ from dstc.models.deeplab_v2 import DeepLabV2, build_network
 K = 19
 NETWORKS = [row for row in ROWS if row != AVERAGE]
 CASES = {  # backbone: images, height and width
-    "narrow_resnet": (4, 144, 256),  # the embedded world
+    "narrow_resnet": (4, 144, 256),  # the built-in data set
     "resnet101": (1, 512, 1024),  # Cityscapes
 }
 

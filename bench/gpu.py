@@ -2,7 +2,7 @@
 second with their losses fetched each time, as trainings do; the limit is the rate of a large product of bf16 matrices on
 this GPU over the work of a step (13.1 TFLOP of co-training, 2.2 of a warm-up). fp32 convolutions are TF32, as torch has it.
 Then 300 co-training steps from random weights on enlarged images, those of the folder DSTC_REAL_DATA (gta5/ and cityscapes/)
-where it is set and scenes of the embedded world elsewhere: the mean of the supervised losses of the first 50 and the last
+where it is set and scenes of the built-in data set elsewhere: the mean of the supervised losses of the first 50 and the last
 50; and where the time of the bf16 step goes.
 """
 
@@ -162,12 +162,12 @@ def trained(case: Case, steps: int) -> Row:
 
 
 class Scenes:
-    """Crops of enlarged images of both domains: of the folder DSTC_REAL_DATA, or else of the embedded world."""
+    """Crops of enlarged images of both domains: of the folder DSTC_REAL_DATA, or else of the built-in data set."""
 
     def __init__(self, crop: int, count: int = 12) -> None:
         self.crop, size = crop, (2 * crop, -(-9 * crop // 8))
         real = os.environ.get("DSTC_REAL_DATA")
-        self.origin = "real images" if real else "the embedded world"
+        self.origin = "real images" if real else "the built-in data set"
         table = np.full(256, IGNORE, np.uint8)
         for label_id, train_id in train_ids("cityscapes", CITYSCAPES_19).items():
             if label_id >= 0:

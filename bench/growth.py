@@ -59,7 +59,7 @@ def _preparation() -> Row:
     with tempfile.TemporaryDirectory() as folder:
         costs = [_indexing(Path(folder) / str(count), count) for count in PREPARED]
     shown = [f"{cost:.3g} s ({count})" for cost, count in zip(costs, PREPARED, strict=True)]
-    what = "prepare_data over images of the embedded world"
+    what = "prepare_data over images of the built-in data set"
     return slope_of(what, slope(PREPARED, costs), shown[0], shown[-1], at_most=1.1)
 
 

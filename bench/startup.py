@@ -1,6 +1,6 @@
 """What it costs to begin: CPU time of importing a stage over that of importing torch (for those without a network: over
 nothing), and `dvc repro` with nothing to do beside the same in an empty DVC project. That is run in a copy of this project
-with all images of the embedded world and trainings of two iterations: DVC looks at the same files.
+with all images of the built-in data set and trainings of two iterations: DVC looks at the same files.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ STAGES = {
     "prepare_data": "",
     "make_split": "",
     "warm_up": "torch",
+    "joint": "torch",
     "co_train": "torch",
     "evaluate": "torch",
 }

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from dstc.core.device import choose_device, set_up
+from dstc.core.device import KNOWN, choose_device, set_up
 from dstc.core.errors import UserError, exit_on_user_error
 from dstc.core.files import require_writable
 from dstc.core.image_files import allow_any_size, decode_image
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--device",
         default="auto",
-        help="auto (a GPU if there is one), cpu, cuda, cuda:1, ... (if not given: %(default)s)",
+        help=f"{KNOWN} (if not given: %(default)s)",
     )
     parser.add_argument("--threads", type=threads, default=0, help="CPU threads; 0: one for each core that it may use")
     return parser
@@ -82,7 +82,7 @@ def predict_all(options: argparse.Namespace) -> None:
     written = kinds_for(trained[0], options.write)
     require_writable(options.out)
     write_about(options.out, trained, size=_size_in_words(options, trained[0]), views=views)
-    faults = []
+    problems = []
     with progress(total=len(images), desc="predicting", unit="image") as bar:
         for name, path in images.items():
             try:
@@ -90,17 +90,17 @@ def predict_all(options: argparse.Namespace) -> None:
                 seen = _size(options, trained[0], image.size)
                 label = predict_image(trained, image, size=seen, views=views, device=device)
             except (UserError, OSError) as error:
-                faults.append(str(error))
+                problems.append(str(error))
             except torch.OutOfMemoryError:
-                faults.append(
+                problems.append(
                     f"{path}: {seen[0]}x{seen[1]} is too much for the memory of {device}; give --window 512x512"
                 )
             else:
                 write_results(options.out, name, image, label, trained[0], written)
             bar.update()
-    print(f"{options.out}: {len(images) - len(faults)} images, each as {', '.join(written)}")
-    if faults:
-        raise UserError("\n".join([f"{len(faults)} of {len(images)} images have no result:", *faults]))
+    print(f"{options.out}: {len(images) - len(problems)} images, each as {', '.join(written)}")
+    if problems:
+        raise UserError("\n".join([f"{len(problems)} of {len(images)} images have no result:", *problems]))
 
 
 def _size(options: argparse.Namespace, trained: Trained, own: Size) -> Size:

@@ -164,7 +164,7 @@ def resolve(name: str, settings: Sequence[str], params: Tree, folder: Path = PRE
     for key, value in own.items():
         merge(overlay, _nested(key, value))
     merge(overlay, typed)
-    # Before the check: its complaints about the embedded world would hide what is really missing.
+    # Before the check: its messages about the built-in data set would hide what is really missing.
     missing = [key for key in preset.requires if key not in own and value_at(typed, key) is None]
     _demand(name, preset, settings, missing)
     merge(merged, overlay, shape_of(params, folder))

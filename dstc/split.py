@@ -41,15 +41,15 @@ def read_labeled(folder: Path, file: str, labeled_names: Sequence[str], unlabele
     if not lines:
         raise UserError(f"{folder / file}: names no image; write one name a line")
     finder = _Finder([*labeled_names, *unlabeled_names])
-    found, faults = [], []
+    found, problems = [], []
     for number, text in lines:
         try:
             found.append(_one_labeled(finder.matches(text), text, finder, set(unlabeled_names)))
         except UserError as error:
-            faults.append(f"{folder / file}:{number}: {error}")
-    faults += [f"{folder / file}: {name} is named {n} times" for name, n in Counter(found).items() if n > 1]
-    if faults:
-        raise UserError("\n".join(faults))
+            problems.append(f"{folder / file}:{number}: {error}")
+    problems += [f"{folder / file}: {name} is named {n} times" for name, n in Counter(found).items() if n > 1]
+    if problems:
+        raise UserError("\n".join(problems))
     return found
 
 

@@ -110,6 +110,7 @@ def plan(run: Run, machine: Sequence[str]) -> Task:
     for typed in machine:
         if not typed.startswith(OF_A_MACHINE):
             raise UserError(f"-S {typed}: must be of {', '.join(OF_A_MACHINE)}; all else is what a study fixes")
+    params["joint"]["iterations"] = 0  # a study that compares with joint training has it as a baseline of its own
     if run.preset:
         params = resolve(run.preset, machine, params, PROJECT / "presets")[1]
     else:

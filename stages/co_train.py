@@ -18,6 +18,7 @@ from dstc.core.places import (
     INDEX_SOURCE,
     INDEX_TARGET_TRAIN,
     INDEX_TARGET_VAL,
+    JOINT,
     NETWORK,
     SPLIT,
     WARM_UP_SOURCE,
@@ -41,15 +42,18 @@ def co_train(params: Params) -> None:
     streams, val = streams_of(params, domains), domains.val()
     context = TrainingContext.of(params, val.index.classes)
     on_source, on_target = WARM_UPS
+    jointly = JOINT / NETWORK
     branches = initialize_branches(
         lambda: context.networks.trained(on_source),
         lambda: context.networks.trained(on_target),
+        lambda: context.networks.trained(jointly),
         initialization=settings.initialization,
     )
     trainer = CoTrainer(branches, context=context, settings=settings, val=val)
 
     tracked = params.model_dump(include={"seed", "model", "optim", "co_train"})
-    with checkpoints_of("co_train", tracked=tracked, inputs=INPUTS, outputs=CO_TRAIN, context=context) as checkpoints:
+    inputs = [*INPUTS, jointly] if settings.initialization == "both_from_joint" else INPUTS
+    with checkpoints_of("co_train", tracked=tracked, inputs=inputs, outputs=CO_TRAIN, context=context) as checkpoints:
         pictures = checkpoints.folder.path / "mixing"
         state = trainer.run(streams, pictures, checkpoints)
         if processes.is_first():

@@ -1,10 +1,11 @@
-"""Stage evaluate: score both warm-ups, both branches and the branches' average on the target's val images.
+"""Stage evaluate: score the warm-ups, joint training, both branches and their average on the target's val images.
 
     python -m stages.evaluate                             the stage
     python -m stages.evaluate --checkpoint FILE [FILE...] any checkpoints, of this project or of the released code
 
-The stage reads the four checkpoints and the val images; it writes metrics/pictures and the small files of metrics/, which
-git keeps (that is why the trainings' curves are copied there too). With evaluate.flip, .scales or .window the networks are
+The stage reads the five checkpoints (without that of joint training, where joint.iterations is 0) and the val images; it
+writes metrics/pictures and the small files of metrics/, which git keeps (that is why the trainings' curves are copied there
+too), and prints whether co-training is ahead of joint training. With evaluate.flip, .scales or .window the networks are
 scored with that test-time augmentation as well, under protocols of their own; the pictures are without it.
 
 With --checkpoint nothing is written: the scores of each FILE, and of the average of them if they are several, are printed.
@@ -27,6 +28,7 @@ from dstc.core.files import atomic_folder, write_text
 from dstc.core.index import read_split
 from dstc.core.places import (
     CO_TRAIN,
+    JOINT,
     LOSSES,
     MADE_BY,
     METRICS,
@@ -45,13 +47,16 @@ from dstc.data.loaders import ValidationImages
 from dstc.evaluation import tables
 from dstc.evaluation.inference import Views
 from dstc.evaluation.protocols import ValBatch, evaluate
+from dstc.evaluation.rows import main_protocol
 from dstc.evaluation.val_pictures import choose, draw_predictions, file_names
+from dstc.evaluation.verdict import verdict
 from dstc.models.networks import NetworkBuilder
 from dstc.models.weights import read_checkpoint
 
 CHECKPOINTS = {
     "warm_up_source": WARM_UP_SOURCE / NETWORK,
     "warm_up_target": WARM_UP_TARGET / NETWORK,
+    "joint": JOINT / NETWORK,
     "source_biased": CO_TRAIN / "source_biased.pt",
     "target_biased": CO_TRAIN / "target_biased.pt",
 }
@@ -65,7 +70,11 @@ def evaluate_networks() -> None:
     index, settings = images.index, params.evaluate
     chosen = choose([entry.name for entry in index.entries], settings.pictures, settings.picture_names)
     builder = builder_of(params, index.classes)
-    networks = {row: builder.trained(path).eval() for row, path in CHECKPOINTS.items()}
+    networks = {
+        row: builder.trained(path).eval()
+        for row, path in CHECKPOINTS.items()
+        if row != "joint" or params.joint.iterations != 0
+    }
     normalize, device = builder.preprocessing.apply, builder.device
     confusion = evaluate(
         networks,
@@ -92,6 +101,8 @@ def evaluate_networks() -> None:
     tables.write_tables(METRICS, confusion, index.classes, run_metadata)
     copy_curves()
     print(tables.console_table(confusion, index.classes))
+    protocol = main_protocol(confusion)
+    print(f"\n{protocol}:", *verdict(tables.scores(confusion, index.classes)[protocol]), sep="\n")
 
 
 def score_checkpoints(paths: Sequence[Path]) -> None:
@@ -153,7 +164,7 @@ def batches_of(images: ValidationImages, params: Params, doing: str) -> Iterator
 
 def copy_curves() -> None:
     """data/co_train/losses.csv to metrics/losses_co_train.csv and so on: git keeps them, DVC's cache the originals."""
-    for folder in (WARM_UP_SOURCE, WARM_UP_TARGET, CO_TRAIN):
+    for folder in (WARM_UP_SOURCE, WARM_UP_TARGET, JOINT, CO_TRAIN):
         for curve in (LOSSES, VALIDATION):
             path = folder / curve
             try:

@@ -3,7 +3,7 @@
     python -m stages.prepare_data
     python -m stages.prepare_data --check      only tell what is found: images, sizes, classes, what looks wrong
 
-Where the paths are 'embedded', the built-in world is rendered to data/world first. All problems in the data are listed
+Where the paths are 'embedded', the built-in data set is rendered to data/world first. All problems in the data are listed
 together; nothing is written then.
 """
 
@@ -26,7 +26,7 @@ from dstc.preparation.report import class_table, remarks
 from dstc.preparation.summary import summary_table
 from dstc.world.build import build_world
 
-NO_WORLD = "paths.source and paths.target name folders, so the embedded world was not built.\n"
+NO_WORLD = "paths.source and paths.target name folders, so the built-in data set was not built.\n"
 
 
 def prepare(params: Params) -> None:
@@ -49,7 +49,7 @@ def check(params: Params) -> None:
     """Read all of the data as `prepare` does and tell what was found, at greater length; write nothing."""
     if params.paths.source == "embedded":
         raise UserError(
-            "paths.source and paths.target are 'embedded', the built-in world; --check is for folders of yours"
+            "paths.source and paths.target are 'embedded', the built-in data set; --check is for folders of yours"
         )
     indexed = index_domains(*_domains(params.paths, params.data), workers=params.runtime.workers)
     notes = [*indexed.notes, *remarks(*indexed.indexes)]

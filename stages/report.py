@@ -23,6 +23,7 @@ from dstc.core.places import (
     INDEX_SOURCE,
     INDEX_TARGET_TRAIN,
     INDEX_TARGET_VAL,
+    JOINT,
     MADE_BY,
     METRICS,
     REPORT,
@@ -34,7 +35,7 @@ from dstc.reporting.page import page
 from dstc.reporting.reading import mapping, pictures_in, table
 from dstc.reporting.results import Results
 
-TRAININGS = (WARM_UP_SOURCE, WARM_UP_TARGET, CO_TRAIN)
+TRAININGS = (WARM_UP_SOURCE, WARM_UP_TARGET, JOINT, CO_TRAIN)
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "dvc", "matplotlib")
 
 

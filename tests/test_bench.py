@@ -114,7 +114,7 @@ def test_what_runs_on_a_gpu_runs_on_any_device(monkeypatch: pytest.MonkeyPatch) 
         for kind in ("co-training", "warm-up"):
             assert f"{kind}, {precision}: steps per second" in whats
             assert f"{kind}, {precision}: peak memory" in whats
-        assert f"supervised loss of 2 steps on the embedded world, {precision}: the first 1, the last 1" in whats
+        assert f"supervised loss of 2 steps on the built-in data set, {precision}: the first 1, the last 1" in whats
     (table,) = (text for text in found if not isinstance(text, Row) and "convolution" in text)
     assert "| share |" in table
 

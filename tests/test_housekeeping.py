@@ -36,7 +36,7 @@ def test_every_command_answers_help_with_its_name_and_purpose(
 
 
 def test_all_stages_are_among_the_commands_that_were_asked_for_help() -> None:
-    stages = ("list_data", "prepare_data", "make_split", "warm_up", "co_train", "evaluate", "report")
+    stages = ("list_data", "prepare_data", "make_split", "warm_up", "joint", "co_train", "evaluate", "report")
     assert {f"stages.{stage}" for stage in stages} < set(COMMANDS)
 
 
@@ -97,3 +97,19 @@ def test_every_public_function_and_class_of_the_core_tells_what_it_does() -> Non
     assert len(core) > 40
     found = {str(path.relative_to(ROOT)): sorted(set(silent(path)) - {"main"}) for path in core}
     assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_no_function_is_longer_than_fifty_lines() -> None:
+    functions = [
+        (node.end_lineno - node.lineno + 1, f"{path.relative_to(ROOT)}: {node.name}")
+        for path in CODE
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+    ]
+    assert len(functions) > 400
+    assert [found for found in functions if found[0] > 50] == []
+
+
+def test_one_module_alone_names_the_gpus() -> None:
+    naming = [str(path.relative_to(ROOT)) for path in CODE if "cuda" in path.read_text()]
+    assert naming == ["dstc/core/device.py"]

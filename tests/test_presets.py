@@ -41,7 +41,7 @@ RELEASED_ROWS = {  # the rows of the table of silent decisions that are paramete
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of what presets touch, as the current folder. Its paths are those of the embedded world, as shipped."""
+    """A copy of what presets touch, as the current folder. Its paths are those of the built-in data set, as shipped."""
     shutil.copytree(ROOT / "presets", tmp_path / "presets")
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -18,6 +18,6 @@ def test_stages_that_need_no_network_import_no_torch(module: str) -> None:
     assert heavy_imports_of(module) == []
 
 
-@pytest.mark.parametrize("module", ["stages.warm_up", "stages.co_train", "stages.evaluate"])
+@pytest.mark.parametrize("module", ["stages.warm_up", "stages.joint", "stages.co_train", "stages.evaluate"])
 def test_stages_with_networks_import_torch_and_nothing_else_that_is_heavy(module: str) -> None:
     assert heavy_imports_of(module) == ["torch"]

@@ -1,4 +1,4 @@
-"""The embedded world: same bytes for the same seed, every class in both domains, files where loaders look."""
+"""The built-in data set: the same bytes for the same seed, every class in both domains, files where loaders look."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from dstc.config.sections import Data, Training
+from dstc.config.sections import Data, Schedule
 from dstc.models.backbones import BACKBONES
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ def _of_the_model(params: Params) -> Iterator[str]:
 
 
 def _of_the_trainings(params: Params) -> Iterator[str]:
-    trainings: dict[str, Training] = {
+    trainings: dict[str, Schedule] = {
         "warm_up.source": params.warm_up.source,
         "warm_up.target": params.warm_up.target,
         "co_train": params.co_train,
-    }
+    } | ({} if params.joint.iterations == 0 else {"joint": params.joint})
     for name, training in trainings.items():
         width, height = (ceil(side / params.model.output_stride) for side in training.crop)
         beyond = [rate for rate in params.model.atrous_rates if rate >= min(width, height)]

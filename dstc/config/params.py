@@ -18,11 +18,13 @@ from pydantic import ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import CollectionNode, MappingNode
 
+from dstc.config.model_rules import model_problems
 from dstc.config.notes import OWN_LAYOUTS, notes
 from dstc.config.sections import (
     CoTrain,
     Data,
     Evaluate,
+    Joint,
     Model,
     Optim,
     Paths,
@@ -35,7 +37,6 @@ from dstc.config.sections import (
 from dstc.core.errors import UserError, nearest
 from dstc.core.launched import was_launched
 from dstc.core.taxonomy import KNOWN_CLASSES
-from dstc.models.backbones import BACKBONES, IMAGENET, Backbone, lacking
 
 LARGEST = 100_000  # values in a parameter file
 
@@ -63,13 +64,14 @@ class Params(Section):
     model: Model
     optim: Optim
     warm_up: WarmUps
+    joint: Joint
     co_train: CoTrain
     evaluate: Evaluate
     runtime: Runtime
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
-        problems = [*_class_problems(self), *_model_problems(self), *_path_problems(self)]
+        problems = [*_class_problems(self), *model_problems(self), *_path_problems(self), *_start_problems(self)]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -119,66 +121,13 @@ def _own_class_problems(data: Data, tables: Mapping[str, Mapping[str, Any]]) -> 
     ]
 
 
-def _model_problems(params: Params) -> list[str]:
-    model, backbone = params.model, BACKBONES.get(params.model.backbone)
-    if backbone is None:
+def _start_problems(params: Params) -> list[str]:
+    if params.co_train.initialization == "both_from_joint" and params.joint.iterations == 0:
         return [
-            f"model.backbone: must be one of {', '.join(BACKBONES)}, not '{model.backbone}'"
-            f"{nearest(model.backbone, BACKBONES)}"
+            "co_train.initialization 'both_from_joint' starts from joint training, which joint.iterations 0 leaves out; "
+            "set joint.iterations: null"
         ]
-    complaint = lacking(model.backbone, backbone)
-    return [
-        *([complaint] if complaint else []),
-        *_imagenet_problems(model, backbone),
-        *_crop_problems(params),
-        *_statistics_problems(params),
-    ]
-
-
-def _imagenet_problems(model: Model, backbone: Backbone) -> list[str]:
-    """What is wrong with weights by name; those in a file are judged when it is read (dstc/models/weights.py)."""
-    name = f"model.initial_weights '{model.initial_weights}'"
-    if model.initial_weights not in IMAGENET:
-        return []
-    if model.initial_weights not in backbone.weights_by_name:
-        others = ", ".join(f"'{other}'" for other in (*backbone.weights_by_name, "none"))
-        return [f"{name}: there are none for '{model.backbone}'; use {others} or a file"]
-    whose = "timm's" if backbone.timm_weights else "torchvision's"
-    if model.normalization != "imagenet_rgb":
-        return [f"{name} are {whose}, made for model.normalization 'imagenet_rgb', not '{model.normalization}'"]
-    if backbone.bottlenecks and model.stride_on != "second_conv":
-        return [f"{name} are {whose}, made for model.stride_on 'second_conv', not '{model.stride_on}'"]
     return []
-
-
-def _crop_problems(params: Params) -> list[str]:
-    least = 2 * params.model.output_stride  # of features of a single pixel BatchNorm can take no statistics
-    trainings = {
-        "warm_up.source": params.warm_up.source,
-        "warm_up.target": params.warm_up.target,
-        "co_train": params.co_train,
-    }
-    return [
-        f"{name}.crop: sides must be at least {least} at model.output_stride {params.model.output_stride}, "
-        f"not {training.crop}"
-        for name, training in trainings.items()
-        if min(training.crop) < least
-    ]
-
-
-def _statistics_problems(params: Params) -> list[str]:
-    """Running statistics that are kept in learning are those that a network has, whoever asks for the batch's."""
-    of_all, of_student, of_teacher = (
-        ("model.batch_norm_statistics", params.model.batch_norm_statistics),
-        ("co_train.student_batch_norm", params.co_train.student_batch_norm),
-        ("co_train.teacher_batch_norm", params.co_train.teacher_batch_norm),
-    )
-    return [
-        f"{asked} 'batch' cannot be had, for {kept} 'running' keeps the statistics as they are; "
-        f"set {asked} to running, or {kept} to batch"
-        for (asked, wanted), (kept, value) in ((of_student, of_all), (of_teacher, of_all), (of_teacher, of_student))
-        if wanted == "batch" and value == "running"
-    ]
 
 
 def _path_problems(params: Params) -> list[str]:
@@ -196,7 +145,7 @@ def _path_problems(params: Params) -> list[str]:
 
 
 def read_params(path: Path = Path("params.yaml"), *, tell: Sequence[str] = ()) -> Params:
-    """Read and check a parameter file; raise UserError with one line for each fault.
+    """Read and check a parameter file; raise UserError with one line for each problem.
 
     Of the sections `tell`, those that a stage tracks, it is printed what has no effect beside the rest.
     """
@@ -255,32 +204,36 @@ def check_params(raw: dict[str, Any], where: str) -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        lines = [line for fault in _without_echoes(error.errors()) for line in _explain(fault)]
+        lines = [line for problem in _without_echoes(error.errors()) for line in _explain(problem)]
         raise UserError("\n".join(f"{where}: {line}" for line in lines)) from None
 
 
-def _without_echoes(faults: Sequence[Any]) -> list[Any]:
+def _without_echoes(problems: Sequence[Any]) -> list[Any]:
     """Leave out that a key is missing where it is given under its old name."""
-    given = {RENAMED.get(_dotted(fault["loc"])) for fault in faults if fault["type"] == "extra_forbidden"}
-    return [fault for fault in faults if fault["type"] != "missing" or _dotted(fault["loc"]) not in given]
+    given = {RENAMED.get(_dotted(problem["loc"])) for problem in problems if problem["type"] == "extra_forbidden"}
+    return [problem for problem in problems if problem["type"] != "missing" or _dotted(problem["loc"]) not in given]
 
 
 def _dotted(location: tuple[str | int, ...]) -> str:
     return ".".join(map(str, location))
 
 
-def _explain(fault: Any) -> list[str]:
-    key = _dotted(fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        return [f"{key}: {_unknown(key, fault['loc'])}"]
-    if fault["type"] == "missing":
+def _explain(problem: Any) -> list[str]:
+    key = _dotted(problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return [f"{key}: {_unknown(key, problem['loc'])}"]
+    if problem["type"] == "missing":
         return [f"{key}: missing; every key must be given"]
-    if fault["type"] == "value_error":
+    if problem["type"] == "value_error":
         prefix = f"{key}: " if key else ""
-        return [prefix + line for line in str(fault["ctx"]["error"]).splitlines()]
-    rule = fault["msg"].replace("Input should", "must")
-    hint = nearest(str(fault["input"]), fault["ctx"]["expected"].split("'")) if fault["type"] == "literal_error" else ""
-    return [f"{key}: {rule}, not {reprlib.repr(fault['input'])}{hint}"]
+        return [prefix + line for line in str(problem["ctx"]["error"]).splitlines()]
+    rule = problem["msg"].replace("Input should", "must")
+    hint = (
+        nearest(str(problem["input"]), problem["ctx"]["expected"].split("'"))
+        if problem["type"] == "literal_error"
+        else ""
+    )
+    return [f"{key}: {rule}, not {reprlib.repr(problem['input'])}{hint}"]
 
 
 def _unknown(key: str, location: tuple[str | int, ...]) -> str:

@@ -106,15 +106,20 @@ class Optim(Section):
     poly_power: Annotated[float, Field(ge=0, le=10)]
 
 
-class Training(Section):
-    """What the warm-ups and co-training have in common."""
+class Schedule(Section):
+    """What all trainings have in common, but for how each says its number of iterations."""
 
-    iterations: Count
     schedule_iterations: Count | None  # null: as many as there are iterations
     learning_rate: Rate
     crop: WidthHeight
     class_weights: Literal["none", "inverse_log"]
     validate_every: Count
+
+
+class Training(Schedule):
+    """A training of so many iterations."""
+
+    iterations: Count
 
     @model_validator(mode="after")
     def _schedule_covers_the_run(self) -> Self:
@@ -135,16 +140,41 @@ class WarmUps(Section):
     target: WarmUp
 
 
-class Batch(Section):
+class LabeledBatch(Section):
     source: Images
     labeled_target: Images
+
+
+class Joint(Schedule):
+    iterations: Annotated[int, Field(ge=0, le=10**9)] | None  # null: as many as the whole pipeline has; 0: left out
+    batch: LabeledBatch
+
+    @model_validator(mode="after")
+    def _schedule_has_its_iterations(self) -> Self:
+        if self.schedule_iterations is not None and (
+            self.iterations is None or self.schedule_iterations < self.iterations
+        ):
+            raise ValueError(
+                f"schedule_iterations ({self.schedule_iterations}) is where the learning rate reaches zero; it needs "
+                f"iterations that are a number of at most so many, not {self.iterations}, or must be null"
+            )
+        return self
+
+
+class JointTraining(Training):
+    """Joint training whose iterations are counted out (stages/joint.py)."""
+
+    batch: LabeledBatch
+
+
+class Batch(LabeledBatch):
     unlabeled_target: Images
 
 
 class CoTrain(Training):
     batch: Batch
     lr_ramp_iterations: Annotated[int, Field(ge=0)]
-    initialization: Literal["domain_specific", "both_from_source", "both_from_target"]
+    initialization: Literal["domain_specific", "both_from_source", "both_from_target", "both_from_joint"]
     combination: Literal["differentiated", "whole_images"]
     paste_with_replacement: bool
     alignment_weight: Annotated[float, Field(ge=0, le=100)]

@@ -12,6 +12,8 @@ import torch
 from dstc.core import cores, processes
 from dstc.core.errors import UserError
 
+KNOWN = "auto (a GPU if there is one), cpu, cuda, cuda:1, ..."
+
 
 def choose_device(name: str, asked_by: str = "runtime.device") -> torch.device:
     """`auto` is the first GPU where there is one, else the CPU; anything else is a torch device that must exist.
@@ -27,7 +29,7 @@ def choose_device(name: str, asked_by: str = "runtime.device") -> torch.device:
     try:
         device = torch.device(gpu if name in ("auto", "cuda") else name)
         if device.type not in ("cpu", "cuda"):
-            raise RuntimeError("known are auto, cpu, cuda, cuda:0, cuda:1, ...")
+            raise RuntimeError(f"known are {KNOWN}")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"{asked_by}: '{name}' cannot be used here ({str(error).splitlines()[0]})") from None

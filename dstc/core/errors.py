@@ -39,7 +39,7 @@ def _end(message: str) -> NoReturn:
 def _use_utf8() -> None:
     """Names of files are UTF-8, whatever the locale says; a name that cannot be printed is printed escaped."""
     if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
-        os.environ["PYTHONUTF8"] = "1"  # for this process, begun anew, and for those that it starts
+        os.environ["PYTHONUTF8"] = "1"  # for this process, begun again, and for those that it starts
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -19,7 +19,7 @@ from dstc.core.errors import UserError
 from dstc.core.files import write_text
 from dstc.core.taxonomy import KNOWN_CLASSES, Classes
 
-WORLD = Path("data/world")  # where prepare_data builds the embedded world
+WORLD = Path("data/world")  # where prepare_data builds the built-in data set
 SPLIT_FILES = ("labeled.txt", "unlabeled.txt")
 
 

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -32,6 +32,7 @@ class _Asked:
     listening = False
     held_back = False
     number: int | None = None
+    last_act: Callable[[], None] | None = None
 
 
 def received() -> Interrupted | None:
@@ -54,16 +55,23 @@ def listening() -> Iterator[None]:
     try:
         yield
     finally:
-        ignore_the_second()
+        signal.set_wakeup_fd(-1)
         os.close(into)
         for number, handler in before.items():
             signal.signal(number, handler)
         _Asked.listening, _Asked.number = False, None
 
 
-def ignore_the_second() -> None:
-    """Leave to others what a second signal does."""
+def inherit_nothing() -> None:
+    """In a forked process: let signals do what the system has them do."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
+
+
+def before_the_end(act: Callable[[], None]) -> None:
+    """What a second signal is to do first."""
+    _Asked.last_act = act
 
 
 @contextmanager
@@ -97,6 +105,8 @@ def _end_at_the_second(numbers: int) -> None:
         if number[0] not in SIGNALS:
             continue
         if first is not None and now - first > SAME_REQUEST:
+            if _Asked.last_act:
+                _Asked.last_act()
             os._exit(128 + number[0])
         first = first or now
     os.close(numbers)

@@ -14,6 +14,7 @@ INDEX_TARGET_VAL = Path("data/index/target_val.json")
 SPLIT = Path("data/split")
 WARM_UP_SOURCE = Path("data/warm_up_source")
 WARM_UP_TARGET = Path("data/warm_up_target")
+JOINT = Path("data/joint")
 CO_TRAIN = Path("data/co_train")
 METRICS = Path("metrics")
 REPORT = METRICS / "report.html"
@@ -25,6 +26,7 @@ MADE_BY = {
     "make_split": tuple(SPLIT / file for file in index.SPLIT_FILES),
     "warm_up_source": (WARM_UP_SOURCE / LOSSES,),
     "warm_up_target": (WARM_UP_TARGET / LOSSES,),
+    "joint": (JOINT / LOSSES,),
     "co_train": (CO_TRAIN / LOSSES,),
     "evaluate": (METRICS / "scores.json",),
 }

@@ -21,8 +21,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from dstc.core.interruption import Interrupted
-
 Made = TypeVar("Made")
 
 # What waits for another run to end (its lock) or for a long download of a state must not give up.
@@ -64,10 +62,6 @@ def joined(device: torch.device) -> Iterator[None]:
             if not is_first() or isinstance(error, RuntimeError):  # which torch raises where a connection breaks
                 time.sleep(HEAD_START)
             raise
-        except Interrupted as interrupted:
-            if is_first():
-                raise
-            raise SystemExit(interrupted.exit_status) from None  # the first one says it
     dist.destroy_process_group()
 
 

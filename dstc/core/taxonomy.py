@@ -82,7 +82,7 @@ LABEL_IDS: Mapping[str, Mapping[str, tuple[int, ...]]] = MappingProxyType(
 
 def train_ids(layout: str, classes: Classes) -> dict[int, int]:
     """Map each id that a label file of `layout` ("gta5", "cityscapes", "synthia") may hold to its train id in `classes`,
-    or to IGNORE where the id is void or its class is not among `classes`. An id that is not a key is unknown: a fault."""
+    or to IGNORE where the id is void or its class is not among `classes`. An id that is not a key is unknown: a problem."""
     by_name = {name: train_id for train_id, name in enumerate(classes.names)}
     return {id_: by_name.get(name, IGNORE) for name, ids in LABEL_IDS[layout].items() for id_ in ids}
 

@@ -6,6 +6,7 @@ and raises at any line of a training when a worker dies. A pipe takes no room, a
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import pickle
@@ -19,7 +20,7 @@ from functools import partial
 from typing import Any, BinaryIO, TypeVar
 
 from dstc.core.errors import UserError, names_its_cause
-from dstc.core.interruption import SIGNALS, ignore_the_second
+from dstc.core.interruption import SIGNALS, inherit_nothing
 
 Position = TypeVar("Position")
 Item = TypeVar("Item")
@@ -66,7 +67,7 @@ def _attempted(read: Callable[[Position], Item], position: Position, what: str) 
         place = traceback.extract_tb(error.__traceback__)[-1]
         raise UserError(
             f"{what}: {type(error).__name__}: {error} ({place.filename}, line {place.lineno}); if the files and their disk "
-            "are sound, this is a fault of the program"
+            "are sound, this is a bug"
         ) from error
 
 
@@ -79,6 +80,8 @@ class _Worker:
     def __init__(self, work: Callable[[BinaryIO], None], what: str) -> None:
         self.what = what
         self.pipe, into = os.pipe()
+        with suppress(OSError):  # so that a batch is not handed over in a hundred pieces, where the system allows
+            fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, 2**20)
         self.poll = select.poll()
         self.poll.register(self.pipe, select.POLLIN)
         # Forked, as torch's DataLoader does: that takes no time, and `work` need not be pickled.
@@ -154,9 +157,7 @@ def _started(work: Callable[[BinaryIO], None], what: str, number: int, workers: 
 def _live(work: Callable[[BinaryIO], None], other_end: int, pipe: int) -> None:
     """A worker, until all is sent or nobody reads any more."""
     os.setpgid(0, 0)  # Ctrl-C, and a SIGTERM to the group, are for the main process to answer, which needs its workers
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
-    ignore_the_second()  # of the main process, whose ear this one has inherited
+    inherit_nothing()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     os.close(other_end)
     with suppress(BrokenPipeError), os.fdopen(pipe, "wb") as stream:

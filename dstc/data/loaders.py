@@ -161,7 +161,7 @@ class ValidationImages:
         fill(self.cache, files, what=self.index.domain, workers=workers)
 
     def share(self, share: Share) -> ValidationImages:
-        """Every so manieth image: together the shares hold each once."""
+        """Every n-th image: together the shares hold each once."""
         number, shares = share
         return replace(self, index=replace(self.index, entries=self.index.entries[number::shares]))
 

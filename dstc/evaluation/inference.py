@@ -36,7 +36,7 @@ class Views:
     window: tuple[int, int] | None = None
 
     @property
-    def several(self) -> bool:
+    def is_augmented(self) -> bool:
         """Whether this is more than one look at the whole image as it is."""
         return self != Views()
 
@@ -49,7 +49,7 @@ def class_scores(network: Network, images: Tensor, views: Views = ONE_VIEW) -> T
 
     Logits for one view; for several the mean of their class probabilities.
     """
-    if not views.several:
+    if not views.is_augmented:
         return network(images).float()
     total = functools.reduce(torch.add, _probabilities(network, images, views))
     return total / (len(views.scales) * (1 + views.flip))
@@ -59,7 +59,7 @@ def average(scores: Sequence[Tensor], views: Views = ONE_VIEW) -> Tensor:
     """Several networks' `class_scores` in those views as one: the mean of their class probabilities; a single one as is."""
     if len(scores) == 1:
         return scores[0]
-    total = functools.reduce(torch.add, (one if views.several else _softmax(one) for one in scores))
+    total = functools.reduce(torch.add, (one if views.is_augmented else _softmax(one) for one in scores))
     return total.div_(len(scores))
 
 

@@ -64,7 +64,7 @@ def evaluate(
 
     Always in one view; where `views` are several, in these as well, under the protocols' names with "_tta".
     """
-    passes = {"": ONE_VIEW} | ({TTA: views} if views.several else {})
+    passes = {"": ONE_VIEW} | ({TTA: views} if views.is_augmented else {})
     rows = (*networks, AVERAGE) if averaged else tuple(networks)
     confusion = {
         protocol + suffix: {row: ConfusionMatrix(num_classes, device) for row in rows}

@@ -3,13 +3,15 @@ read results takes no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 AVERAGE = "average"
+JOINT = "joint"
 TTA = "_tta"  # after a protocol's name: with test-time augmentation
 ROWS: Mapping[str, str] = {
     "warm_up_source": "warm-up source",
     "warm_up_target": "warm-up target",
+    JOINT: "joint training",
     "source_biased": "source-biased branch",
     "target_biased": "target-biased branch",
     AVERAGE: "average of branches",
@@ -17,3 +19,8 @@ ROWS: Mapping[str, str] = {
 """The rows of every table of the stage in their order: name in files, and name in pictures."""
 
 BRANCHES = ("source_biased", "target_biased")
+
+
+def main_protocol(protocols: Container[str]) -> str:
+    """The one that plots, the report's classes and the verdict are about: half, if it was asked for."""
+    return "half" if "half" in protocols else "full"

@@ -13,13 +13,14 @@ from typing import Any
 from dstc.core.files import write_text
 from dstc.core.taxonomy import Classes
 from dstc.evaluation.protocols import Confusion
-from dstc.evaluation.rows import AVERAGE, ROWS
+from dstc.evaluation.rows import AVERAGE, ROWS, main_protocol
+from dstc.evaluation.verdict import differences
 from dstc.label_maps.confusion_matrix import ConfusionMatrix, mean_iou
 
 
 def write_tables(folder: Path, confusion: Confusion, classes: Classes, run_metadata: Mapping[str, int | float]) -> None:
-    """Write the files. The tables for plots hold one protocol: half, if it was asked for."""
-    plotted = confusion["half"] if "half" in confusion else confusion["full"]
+    """Write the files. The tables for plots hold one protocol."""
+    plotted = confusion[main_protocol(confusion)]
     write_text(folder / "summary.json", _json({**summary(confusion), **run_metadata}))
     write_text(folder / "scores.json", _json(scores(confusion, classes)))
     write_text(folder / "iou_per_class.csv", iou_per_class_csv(plotted, classes))
@@ -32,11 +33,13 @@ def percent(fraction: float) -> float | None:
 
 
 def summary(confusion: Confusion) -> dict[str, dict[str, float | None]]:
-    """mIoU by protocol and row. Small on purpose: `dvc exp show` makes a column of each number."""
-    return {
+    """mIoU by protocol and row, and co-training minus joint training. Small on purpose: `dvc exp show` makes a column of
+    each number."""
+    by_protocol = {
         protocol: {row: percent(mean_iou(matrix.iou())) for row, matrix in rows.items()}
         for protocol, rows in confusion.items()
     }
+    return {protocol: {**miou, **differences(miou)} for protocol, miou in by_protocol.items()}
 
 
 def scores(confusion: Confusion, classes: Classes) -> dict[str, dict[str, dict[str, Any]]]:

@@ -19,14 +19,18 @@ class Branches:
 def initialize_branches(
     warmed_up_on_source: Callable[[], nn.Module],
     warmed_up_on_target: Callable[[], nn.Module],
+    trained_jointly: Callable[[], nn.Module],
     *,
     initialization: str = "domain_specific",
 ) -> Branches:
     """B1 from the source warm-up, B2 from the warm-up on the labeled target.
 
-    "both_from_source" and "both_from_target" switch the idea off, to see what it brings.
+    "both_from_source", "both_from_target" and "both_from_joint" switch the idea off, to see what it brings.
     """
-    return Branches(
-        source_biased=warmed_up_on_target() if initialization == "both_from_target" else warmed_up_on_source(),
-        target_biased=warmed_up_on_source() if initialization == "both_from_source" else warmed_up_on_target(),
-    )
+    for_source_biased, for_target_biased = {
+        "domain_specific": (warmed_up_on_source, warmed_up_on_target),
+        "both_from_source": (warmed_up_on_source, warmed_up_on_source),
+        "both_from_target": (warmed_up_on_target, warmed_up_on_target),
+        "both_from_joint": (trained_jointly, trained_jointly),
+    }[initialization]
+    return Branches(source_biased=for_source_biased(), target_biased=for_target_biased())

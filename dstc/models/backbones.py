@@ -40,7 +40,7 @@ class Backbone:
 
 
 def lacking(name: str, entry: Backbone) -> str | None:
-    """The complaint that the library of the backbone of this name is not installed, or None."""
+    """The message that the library of the backbone of this name is not installed, or None."""
     if not entry.timm_weights or find_spec("timm"):
         return None
     return f"model.backbone '{name}' is a network of timm, which is not installed here: pip install timm"

@@ -34,7 +34,7 @@ def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
         try:
             with partial.open("wb") as file:
                 torch.save(dict(content), file)  # given a name, torch would write it into the file: the partial one's
-        except RuntimeError as error:  # torch's writer hides the reason behind a complaint of its own
+        except RuntimeError as error:  # torch's writer hides the reason behind a message of its own
             raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
@@ -108,8 +108,8 @@ def plain_state(content: Any, path: Path) -> Mapping[str, Tensor]:
     raise UserError(f"{path}: holds no plain state dict; save a network's state_dict() alone")
 
 
-def load_strictly(network: nn.Module, state: Mapping[str, Tensor], complaint: str) -> None:
-    """load_state_dict whose error is `complaint` with the first keys that differ, the shapes that do not fit, or the
+def load_strictly(network: nn.Module, state: Mapping[str, Tensor], message: str) -> None:
+    """load_state_dict whose error is `message` with the first keys that differ, the shapes that do not fit, or the
     weights that are no plain floating-point numbers, or hold NaN or infinity."""
     own = network.state_dict()
     missing, foreign = [k for k in own if k not in state], [k for k in state if k not in own]
@@ -124,15 +124,15 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], complaint: st
             f"{len(foreign)} keys are foreign (such as {foreign[0]})" if foreign else "",
             f"{len(shapes)} shapes differ ({shapes[0]})" if shapes else "",
         ]
-        raise UserError(f"{complaint}: " + "; ".join(part for part in parts if part))
+        raise UserError(f"{message}: " + "; ".join(part for part in parts if part))
     odd = [key for key in own if not _is_plain(state[key], own[key])]
     if odd:
         what = state[odd[0]]
         kind = f"{what.dtype}, {what.layout}, on {what.device}"
-        raise UserError(f"{complaint}: {len(odd)} weights are of another kind ({odd[0]} is {kind})")
+        raise UserError(f"{message}: {len(odd)} weights are of another kind ({odd[0]} is {kind})")
     broken = [key for key in own if not state[key].isfinite().all()]
     if broken:
-        raise UserError(f"{complaint}: {len(broken)} weights hold NaN or infinity (such as {broken[0]}); train it anew")
+        raise UserError(f"{message}: {len(broken)} weights hold NaN or infinity (such as {broken[0]}); retrain it")
     network.load_state_dict(dict(state))
 
 

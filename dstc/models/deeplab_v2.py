@@ -107,8 +107,8 @@ def upsample_logits(logits: Tensor, output_stride: int) -> Tensor:
 def build_backbone(name: str, *, stride_on: str, output_stride: int) -> nn.Module:
     """The backbone of an entry of dstc/models/backbones.py, with random weights."""
     entry = BACKBONES[name]
-    if complaint := lacking(name, entry):
-        raise UserError(complaint)
+    if message := lacking(name, entry):
+        raise UserError(message)
     module, build = entry.build.split(":")
     form: dict[str, Any] = {"output_stride": output_stride}
     if entry.bottlenecks:

@@ -44,7 +44,7 @@ def load_trained(path: Path, device: torch.device) -> Trained:
     description, state = read_described(path)
     missing = [key for key in ("normalization", "input_size", "label_ids") if key not in description]
     if missing:
-        raise UserError(f"{path}: was written before checkpoints told {', '.join(missing)}; train it anew")
+        raise UserError(f"{path}: was written before checkpoints told {', '.join(missing)}; retrain it")
     model, n, size = description["model"], description["normalization"], description["input_size"]
     network = build_network(
         model["backbone"],

@@ -1,4 +1,4 @@
-"""From folders to indexes: list what each domain holds, read every file once, and report all faults together."""
+"""From folders to indexes: list what each domain holds, read every file once, and report all problems together."""
 
 from __future__ import annotations
 

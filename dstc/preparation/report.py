@@ -29,7 +29,7 @@ def class_table(indexes: Sequence[DomainIndex]) -> str:
 
 
 def remarks(source: DomainIndex, train: DomainIndex, val: DomainIndex) -> list[str]:
-    """What is suspicious though it is no fault, one line each."""
+    """What is suspicious though it is no problem, one line each."""
     return [
         *_rare(source),
         *_rare(train),

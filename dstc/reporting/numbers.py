@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from dstc.evaluation.rows import AVERAGE, ROWS, TTA
+from dstc.evaluation.rows import AVERAGE, JOINT, ROWS, TTA, main_protocol
+from dstc.evaluation.verdict import verdict
 from dstc.preparation.summary import pixels_of, share_in_words
 from dstc.reporting.charts import INK, PALETTE, SOURCE, TARGET, Dots, Line, dot_chart, line_chart
 from dstc.reporting.markup import Html, element, folded, joined, section, table
@@ -22,6 +23,7 @@ MEASURES = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy"}
 COLORS = {
     "warm_up_source": SOURCE,
     "warm_up_target": TARGET,
+    JOINT: PALETTE[4],
     "source_biased": PALETTE[1],
     "target_biased": PALETTE[3],
     AVERAGE: INK,
@@ -59,6 +61,7 @@ def scores_section(results: Results) -> Html:
         "Scores",
         element("ul", *tiles, class_="tiles"),
         *([element("p", warning)] if results.chosen_on_val else []),
+        element("p", " ".join(verdict(results.scores[main_protocol(results.scores)])), class_="verdict"),
         element("div", *_score_tables(results), class_="columns"),
         element("p", "In percent; the best of each column in bold.", class_="quiet"),
     )
@@ -96,7 +99,7 @@ def _score_table(rows: Mapping[str, Mapping[str, Any]], caption: str) -> Html:
 
 
 def curves_section(results: Results) -> Html:
-    """mIoU and losses over the iterations of all three trainings."""
+    """mIoU and losses over the iterations of every training."""
     return section(
         "curves",
         "Learning curves",
@@ -105,35 +108,39 @@ def curves_section(results: Results) -> Html:
 
 
 def _charts_of_miou(results: Results) -> list[Html]:
-    warm_ups = {name: results.validation[name] for name in ("warm_up_source", "warm_up_target")}
+    alone = {name: results.validation[name] for name in ("warm_up_source", "warm_up_target", JOINT)}
     both = results.validation["co_train"]
     end = max(both["iteration"], default=0)
     branches = [column.removesuffix("_miou") for column in both.columns if column.endswith("_miou")]
-    while_warming_up = [
+    one_network = [
         _line(title_of(name), curve, "target_miou", COLORS[name])
-        for name, curve in warm_ups.items()
-        if "target_miou" in curve
+        for name, curve in alone.items()
+        if "target_miou" in curve and len(curve)
     ]
     while_co_training = [
         *(_line(title_of(name), both, f"{name}_miou", COLORS.get(name, INK)) for name in branches),
-        *(Line(line.label, [0, end], [line.y[-1]] * 2, line.color, dashed=True) for line in while_warming_up if line.y),
+        *(Line(line.label, [0, end], [line.y[-1]] * 2, line.color, dashed=True) for line in one_network if line.y),
     ]
     return [
-        _curves("mIoU on the target's val images, while warming up", while_warming_up, "mIoU, percent"),
+        _curves("mIoU on the target's val images, one network alone", one_network, "mIoU, percent"),
         _curves("mIoU on the target's val images, while co-training", while_co_training, "mIoU, percent"),
     ]
 
 
 def _charts_of_losses(results: Results) -> list[Html]:
-    """The losses of one learner make a chart; those of both warm-ups share one, since each has a single term."""
+    """The losses of one learner make a chart; those of both warm-ups share one, since each has a single term. Joint training
+    that was left out has none."""
     losses: dict[str, list[Line]] = {}
     for training, curve in results.losses.items():
+        if curve.empty:
+            continue
+        warm_up = training.startswith("warm_up")
         for column in (column for column in curve.columns if "/" in column):
             learner, _, term = column.partition("/")
-            lines = losses.setdefault(title_of(learner) if training == "co_train" else "warm-ups", [])
-            color = COLORS.get(training, PALETTE[len(lines) % len(PALETTE)])
+            lines = losses.setdefault("warm-ups" if warm_up else title_of(learner), [])
+            color = COLORS[training] if warm_up else PALETTE[len(lines) % len(PALETTE)]
             lines.append(_line(term.replace("_", " "), curve, column, color))
-    return [_curves(f"Losses of the {learner}", lines, "loss") for learner, lines in losses.items()]
+    return [_curves(f"Losses: {learner}", lines, "loss") for learner, lines in losses.items()]
 
 
 def _line(label: str, curve: pd.DataFrame, column: str, color: str) -> Line:
@@ -151,7 +158,7 @@ def _curves(title: str, lines: Sequence[Line], y_label: str) -> Html:
 
 def classes_section(results: Results) -> Html:
     """IoU of each class, for every network."""
-    protocol = "half" if "half" in results.scores else next(iter(results.scores))
+    protocol = main_protocol(results.scores)
     rows = results.scores[protocol]
     names = list(next(iter(rows.values()))["iou"])
     series = [

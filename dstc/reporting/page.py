@@ -10,7 +10,7 @@ from dstc.reporting.markup import Html, element, joined
 from dstc.reporting.numbers import classes_section, confusion_section, curves_section, data_section, scores_section
 from dstc.reporting.pictures import mixing_section, pictures_section
 from dstc.reporting.results import Results
-from dstc.reporting.setting import cost_section, parameters_section
+from dstc.reporting.run_metadata import cost_section, parameters_section
 
 FRAME = Path(__file__).with_name("page.html")
 SECTIONS: Mapping[str, Callable[[Results], Html]] = {

@@ -24,7 +24,7 @@ def pictures_section(results: Results) -> Html:
     tabs = (_tab(position, view, chosen=position == len(views) - 1) for position, view in enumerate(views))
     return section(
         "pictures",
-        "What each network makes of val images",
+        "Predictions on validation images",
         element("fieldset", *tabs, class_="tabs"),
         _slider("strength", "photo", "classes", most=100, at=70),
         _legend(results),
@@ -74,7 +74,7 @@ def mixing_section(results: Results) -> Html:
     """What was mixed in a few iterations, with a slider over them."""
     shown = spread(results.mixing, MIXINGS)
     if not shown:
-        return section("mixing", "What was being mixed", element("p", "There are no pictures of it."))
+        return section("mixing", "Mixed training images", element("p", "There are no pictures of it."))
     iterations = [path.stem.removeprefix("iteration_").lstrip("0") for path in shown]
     steps = (
         _step(iteration, path, hidden=path != shown[-1]) for iteration, path in zip(iterations, shown, strict=True)
@@ -83,8 +83,8 @@ def mixing_section(results: Results) -> Html:
     last = len(shown) - 1
     return section(
         "mixing",
-        "What was being mixed",
-        element("p", "Of each batch the first image; colors as above.", class_="quiet"),
+        "Mixed training images",
+        element("p", "The first image of each batch; colors as above.", class_="quiet"),
         _slider("step", "start", "end of co-training", most=last, at=last),
         now,
         *steps,

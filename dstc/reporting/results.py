@@ -18,7 +18,8 @@ Scores = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class Results:
-    """Everything of one run that the report shows. Curves by training: warm_up_source, warm_up_target, co_train."""
+    """Everything of one run that the report shows. Curves by training: both warm-ups, joint
+    (empty where it was left out), co_train."""
 
     scores: Scores
     chosen_on_val: bool

@@ -1,7 +1,7 @@
 """What is kept of a step that went wrong: all it takes to take that very step again.
 
 A snapshot holds the whole batch as the loader gave it, the names of its images by stream, the weights of every
-network before the step, the iteration (counted from 0, as the random draws of the step are), the learning rate, the fault.
+network before the step, the iteration (counted from 0, as the random draws of the step are), the learning rate, the problem.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class FailureSnapshot:
 
     def error(
         self,
-        fault: NotFiniteError,
+        problem: NotFiniteError,
         stage: str,
         iteration: int,
         learning_rate: float,
@@ -48,9 +48,9 @@ class FailureSnapshot:
         batch: Any,
         images: Mapping[str, Sequence[str]],
     ) -> UserError:
-        """Save the snapshot; what to tell the user of `fault`, found in the step of `iteration` (counted from 0).
+        """Save the snapshot; what to tell the user of `problem`, found in the step of `iteration` (counted from 0).
 
-        `batch` is this process's share: all find the fault at once, for they add up their losses and gradients.
+        `batch` is this process's share: all find the problem at once, for they add up their losses and gradients.
         """
         batch = processes.gather_all(batch)
         path = failures_folder() / f"{stage}_iteration_{iteration + 1:06d}.pt"
@@ -58,7 +58,7 @@ class FailureSnapshot:
             "stage": stage,
             "iteration": iteration,
             "learning_rate": learning_rate,
-            "fault": str(fault),
+            "problem": str(problem),
             "images": {name: list(names) for name, names in images.items()},
             "batch": batch,
             "networks": self._before,
@@ -69,7 +69,9 @@ class FailureSnapshot:
             kept = f"The batch and the weights before this step are in {path}; what was saved earlier is as it was"
         except OSError as error:
             kept = f"The batch could not be saved ({path}: {error.strerror}); what was saved earlier is as it was"
-        return UserError(f"{fault}. Lower the learning rate or check the images of this batch{_listed(images)}\n{kept}")
+        return UserError(
+            f"{problem}. Lower the learning rate or check the images of this batch{_listed(images)}\n{kept}"
+        )
 
 
 def _listed(images: Mapping[str, Sequence[str]]) -> str:

@@ -8,11 +8,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from dstc.core import cores, processes
 from dstc.core.device import choose_device, gpus, use
 from dstc.core.errors import UserError
-from dstc.core.interruption import ignore_the_second
+from dstc.core.interruption import Interrupted, before_the_end
 from dstc.core.launched import was_launched
 from dstc.training.interruption import Interruption
 
@@ -32,8 +33,11 @@ def in_processes(
         refuse_uneven(int(os.environ["WORLD_SIZE"]), batches)
         own = choose_device(device)
         use(own)
-        with processes.joined(own):
-            work()
+        try:
+            with processes.joined(own):
+                work()
+        except Interrupted as interrupted:  # torchrun ends the others when one has ended, which says why
+            raise SystemExit(interrupted.exit_status) from None
         return
     several_machines = os.environ.get(SEVERAL_MACHINES, "1") != "1"
     number = _number_of(wanted, device, {} if several_machines else batches)
@@ -55,7 +59,7 @@ def _number_of(wanted: int | str, device: str, batches: Mapping[str, int]) -> in
             print(f"runtime.processes: {number} of {there} GPUs, for no more can share the batches evenly ({listed})")
         return number
     number = int(wanted)
-    if chosen.type == "cuda" and number > there:
+    if there and number > there:
         raise UserError(
             f"runtime.processes is {number}, but runtime.device '{device}' has {there} of this machine's GPUs; "
             f"set runtime.processes to at most {there}, or to auto"
@@ -81,7 +85,7 @@ def _torchrun(command: Sequence[str], number: int) -> None:
     from torch.distributed.run import parse_args, run
 
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores.allowed() // number)))
-    ignore_the_second()  # which torchrun hands on, as it does the first
+    before_the_end(_kill_the_processes)
     threading.Thread(target=_follow_the_parent, args=[Interruption()], daemon=True).start()
     try:
         run(parse_args([f"--nproc-per-node={number}", f"--shutdown-timeout={TIME_TO_SAVE}", "-m", *command]))
@@ -93,6 +97,13 @@ def _torchrun(command: Sequence[str], number: int) -> None:
             name = signal.Signals(-failure.exitcode).name
             print(f"error: process {number} was ended by {name}; the others were stopped", file=sys.stderr)
         raise SystemExit(failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode) from None
+
+
+def _kill_the_processes() -> None:
+    """Those that torchrun started: one may wait for another that is stuck."""
+    for children in Path("/proc/self/task").glob("*/children"):
+        for pid in children.read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
 
 
 def _follow_the_parent(interruption: Interruption) -> None:

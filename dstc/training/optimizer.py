@@ -31,7 +31,7 @@ def build_optimizer(
             {"params": backbone, "multiplier": backbone_multiplier},
             {"params": classifier, "multiplier": classifier_multiplier},
         ],
-        lr=1.0,  # set anew at every iteration
+        lr=1.0,  # set at every iteration
         momentum=momentum,
         weight_decay=weight_decay,
         fused=True,

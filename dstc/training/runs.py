@@ -4,7 +4,7 @@
     python -m dstc.training.runs clean                remove all but those of trainings at work
     python -m dstc.training.runs clean --hours 48     remove those untouched for longer than that
 
-A training that is interrupted goes on from its folder; one that is cleaned away starts anew.
+An interrupted training resumes from its folder; one that is cleaned away starts over.
 """
 
 from __future__ import annotations

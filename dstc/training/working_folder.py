@@ -2,7 +2,7 @@
 
 A working folder is named by a fingerprint of all that decides the result: the parameters of the stage, the bytes of its
 inputs, the code it imports, the versions of what computes. The same command typed again finds it and goes on; anything
-changed gets a folder of its own and starts anew. It lies in .work/ of the main repository, also when DVC runs the stage
+changed gets a folder of its own and starts over. It lies in .work/ of the main repository, also when DVC runs the stage
 in a copy (DVC_ROOT names the repository then), so interrupted experiments go on as well.
 """
 
@@ -100,11 +100,11 @@ class WorkingFolder:
         try:
             state: dict[str, Any] = read_tensors(path)
         except UserError as error:
-            print(f"{self.stage}: starts anew, for the saved state cannot be used: {error}", flush=True)
+            print(f"{self.stage}: starts over, for the saved state cannot be used: {error}", flush=True)
             return None
         if not isinstance(state, dict) or state.pop("run", None) != self.path.name:
             print(
-                f"{self.stage}: starts anew, for the saved state cannot be used: {path} is not of this run", flush=True
+                f"{self.stage}: starts over, for the saved state cannot be used: {path} is not of this run", flush=True
             )
             return None
         return state
@@ -122,7 +122,7 @@ class WorkingFolder:
         why = self._what_changed()
         write_text(self.path / MANIFEST, json.dumps(self.manifest, indent=1) + "\n")
         if why:
-            print(f"{self.stage}: starts anew, an interrupted run differs in {why}", flush=True)
+            print(f"{self.stage}: starts over: an interrupted run differs in {why}", flush=True)
 
     def _what_changed(self) -> str:
         states = runs_folder().glob(f"{self.stage}-*/{STATE}")

@@ -1,4 +1,4 @@
-"""The embedded world: driving scenes rendered for two domains and written in the layouts of GTA5 and Cityscapes.
+"""The built-in data set: driving scenes rendered for two domains and written in the layouts of GTA5 and Cityscapes.
 
 An image depends on nothing but (world seed, domain, split, number), so any number of workers writes the same bytes.
 """

@@ -23,11 +23,12 @@ SCRIPTS = [
     ("make_split",),
     ("warm_up", "source"),
     ("warm_up", "target"),
+    ("joint",),
     ("co_train",),
     ("evaluate",),
     ("report",),
 ]
-TRAININGS = SCRIPTS[2:5]
+TRAININGS = SCRIPTS[2:6]
 NOBODY = 65534
 
 
@@ -61,13 +62,14 @@ def warmed_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "split": {"size": LABELED},
             "warm_up.source": SCHEDULE,
             "warm_up.target": SCHEDULE,
+            "joint": SCHEDULE,
             "co_train": {**SCHEDULE, "pictures_every": 2, "cross_supervision_start": 0.0},
             "runtime": {"device": "cpu", "threads": 1},
         },
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        for script in SCRIPTS[:4]:
+        for script in SCRIPTS[:5]:
             run_stage(*script)
     return root
 

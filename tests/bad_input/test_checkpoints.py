@@ -153,7 +153,7 @@ def test_a_state_of_another_run_is_not_taken_up_wherever_it_lies(
     capsys.readouterr()
     run_stage("warm_up", "target")
     out = capsys.readouterr().out
-    assert f"starts anew, for the saved state cannot be used: {state} is not of this run" in out
+    assert f"starts over, for the saved state cannot be used: {state} is not of this run" in out
     assert "2 iterations in" in out
 
 
@@ -179,5 +179,5 @@ def test_a_state_that_was_damaged_starts_anew_and_says_why(project: Path, capsys
     )
     capsys.readouterr()
     run_stage("warm_up", "target")
-    assert "starts anew, for the saved state cannot be used" in capsys.readouterr().out
+    assert "starts over, for the saved state cannot be used" in capsys.readouterr().out
     assert (project / NETWORK).read_bytes() == whole

@@ -36,7 +36,7 @@ def evaluated(warmed_up: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     shutil.copy(warmed_up / "params.yaml", root)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        for script in SCRIPTS[4:]:
+        for script in SCRIPTS[5:]:
             run_stage(*script)
     return root
 
@@ -84,7 +84,7 @@ WITHOUT_PERMISSION = {
 def test_metrics_that_may_not_be_written_are_named(
     unprivileged: Path, capsys: pytest.CaptureFixture[str], script: tuple[str, ...]
 ) -> None:
-    for before in SCRIPTS[4 : SCRIPTS.index(script)]:
+    for before in SCRIPTS[5 : SCRIPTS.index(script)]:
         run_stage(*before)
     if script == ("evaluate",):
         (unprivileged / "metrics").mkdir()

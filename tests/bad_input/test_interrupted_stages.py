@@ -30,7 +30,11 @@ ITERATIONS = 6
 def lengthen() -> None:
     longer = {"iterations": ITERATIONS, "schedule_iterations": ITERATIONS, "validate_every": 3}
     set_params(
-        warm_up__source=longer, warm_up__target=longer, co_train=longer, runtime={"checkpoint_every_iterations": 2}
+        warm_up__source=longer,
+        warm_up__target=longer,
+        joint=longer,
+        co_train=longer,
+        runtime={"checkpoint_every_iterations": 2},
     )
 
 
@@ -133,7 +137,7 @@ def test_a_state_of_anything_else_is_not_taken_up_and_why_is_said(
     else:
         run_stage(*script)
     out = capsys.readouterr().out
-    assert f"warm_up_target: starts anew, an interrupted run differs in {why}" in out
+    assert f"warm_up_target: starts over: an interrupted run differs in {why}" in out
     assert "goes on" not in out
 
 

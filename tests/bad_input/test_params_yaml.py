@@ -123,7 +123,7 @@ def test_a_folder_in_its_place_is_refused(project: Path, refusal: Callable[..., 
 def test_anchors_that_only_repeat_a_section_are_welcome(project: Path) -> None:
     text = (project / "params.yaml").read_text()
     source, target = text.index("  source:\n    iterations"), text.index("  target:\n    iterations")
-    end = text.index("co_train:")
+    end = text.index("joint:")
     schedule = text[source:target].replace("  source:", "  source: &schedule")
     (project / "params.yaml").write_text(text[:source] + schedule + "  target: *schedule\n\n" + text[end:])
     run_stage("make_split")

@@ -79,7 +79,7 @@ def test_a_device_that_is_not_there_is_refused_with_its_name(refusal: Callable[.
     assert refusal("warm_up", "target").startswith(f"error: runtime.device: '{device}' cannot be used here (")
 
 
-@pytest.mark.parametrize("script", SCRIPTS[4:6], ids=name_of)
+@pytest.mark.parametrize("script", SCRIPTS[4:7], ids=name_of)
 def test_every_stage_that_computes_asks_for_the_device_first(
     refusal: Callable[..., str], script: tuple[str, ...]
 ) -> None:

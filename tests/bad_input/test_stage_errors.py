@@ -45,7 +45,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_names_iteration_and_te
     (file,) = Path(".work/failures").iterdir()
     assert f"The batch and the weights before this step are in {file}" in message
     snapshot = torch.load(file, weights_only=True)
-    assert message.startswith(f"error: {snapshot['fault']}. Lower")
+    assert message.startswith(f"error: {snapshot['problem']}. Lower")
     assert all(name in message for names in snapshot["images"].values() for name in names)
 
 

@@ -17,7 +17,7 @@ from tests.pipeline.project import ROOT
 from tests.preparation.trees import raw_params
 from tests.test_presets import NAMES, merged
 
-EVERYTHING = ("data", "split", "model", "warm_up", "co_train", "evaluate")
+EVERYTHING = ("data", "split", "model", "warm_up", "joint", "co_train", "evaluate")
 RELEASED = {"ema_decay": 0.0, "cross_supervision_start": 0.0, "confidence_threshold": 0.0}
 FOLDERS = {"source": "/a", "target": "/b"}
 NO_OUTER_TAPS = "of the model.atrous_rates [18, 24] it trains no outer taps, for it has 16x16 features"
@@ -164,13 +164,18 @@ def test_what_reaches_the_result_is_neither_refused_nor_told(sections: Sections)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_preset_has_no_switch_on_that_has_no_effect(name: str) -> None:
     said = [note.split(":")[0] for note in notes(Params.model_validate(merged(name)), EVERYTHING)]
-    crops = ["warm_up.source.crop", "warm_up.target.crop", "co_train.crop"]  # of 192 pixels, 24 of features
+    crops = [
+        "warm_up.source.crop",
+        "warm_up.target.crop",
+        "joint.crop",
+        "co_train.crop",
+    ]  # of 192 pixels, 24 of features
     assert said == (["model.stride_on", *crops] if name == "carla_camvid" else [])
 
 
 def test_taps_that_no_crop_trains_are_told_by_the_stage_that_crops() -> None:
     params = check_params(raw_params(co_train={"crop": [200, 128]}), "params.yaml")
-    for section in ("warm_up.source", "warm_up.target"):
+    for section in ("warm_up.source", "warm_up.target", "joint"):
         (note,) = notes(params, ["model", section])
         assert note.startswith(f"{section}.crop: {NO_OUTER_TAPS}")
     (note,) = notes(params, ["co_train"])

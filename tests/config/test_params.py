@@ -51,6 +51,19 @@ def refusal(**sections: dict[str, Any]) -> str:
             {"warm_up": {"source.schedule_iterations": 1}},
             "schedule_iterations (1) is where the learning rate reaches zero",
         ),
+        (
+            {"joint": {"iterations": 7, "schedule_iterations": 6}},
+            "params.yaml: joint: schedule_iterations (6) is where the learning rate reaches zero; it needs iterations that "
+            "are a number of at most so many, not 7, or must be null",
+        ),
+        ({"joint": {"schedule_iterations": 6}}, "a number of at most so many, not None, or must be null"),
+        ({"joint": {"iterations": -1}}, "joint.iterations: must be greater than or equal to 0, not -1"),
+        ({"joint": {"crop": [128, 15]}}, "joint.crop: sides must be at least 16"),
+        (
+            {"joint": {"iterations": 0}, "co_train": {"initialization": "both_from_joint"}},
+            "co_train.initialization 'both_from_joint' starts from joint training, which joint.iterations 0 leaves out; "
+            "set joint.iterations: null",
+        ),
         ({"co_train": {"batch.unlabeled_target": 1}}, "batch.unlabeled_target must be at least 2"),
         (
             {"co_train": {"batch.source": 1}},

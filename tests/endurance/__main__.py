@@ -27,7 +27,7 @@ from typing import Any
 
 from tests.pipeline.project import ROOT, Project, small_project
 
-STAGES = ("warm_up_source", "warm_up_target", "co_train")
+STAGES = ("warm_up_source", "warm_up_target", "joint", "co_train")
 RESULTS = Path(__file__).parent / "results.csv"
 SABOTAGE = Path(__file__).parent / "sabotage"
 ITERATIONS, SAVE_EVERY, VALIDATE_EVERY, DRAW_EVERY = 24, 5, 8, 6
@@ -90,6 +90,7 @@ def build(folder: Path) -> Arena:
     longer = {
         "warm_up.source": SCHEDULE,
         "warm_up.target": SCHEDULE,
+        "joint": SCHEDULE,
         "co_train": {**SCHEDULE, "pictures_every": DRAW_EVERY},
         "runtime": {"checkpoint_every_iterations": SAVE_EVERY, "workers": 0},
     }

@@ -25,7 +25,7 @@ def images(height=12, width=18, count=2):
 
 
 def test_one_view_gives_the_networks_own_logits():
-    assert not ONE_VIEW.several
+    assert not ONE_VIEW.is_augmented
     assert torch.equal(class_scores(of_neighbours, images()), of_neighbours(images()))
 
 
@@ -99,7 +99,7 @@ def test_a_window_as_large_as_the_image_is_the_image():
 @pytest.mark.parametrize("views", [ONE_VIEW, Views(flip=True)])
 def test_the_average_of_networks_is_that_of_their_probabilities(views):
     scores = [class_scores(network, images(), views) for network in (of_pixels, of_neighbours)]
-    probabilities = [score if views.several else score.softmax(1) for score in scores]
+    probabilities = [score if views.is_augmented else score.softmax(1) for score in scores]
     torch.testing.assert_close(average(scores, views), (probabilities[0] + probabilities[1]) / 2)
     assert average(scores[:1], views) is scores[0]
 

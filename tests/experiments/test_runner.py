@@ -40,7 +40,7 @@ def differing(one: dict[str, str], other: dict[str, str]) -> set[str]:
     [
         ({"evaluate.pictures": 0}, {"evaluate"}),
         ({"co_train.ema_decay": 0.5}, {"co_train", "evaluate"}),
-        ({"split.size": 20}, {"make_split", "warm_up_target", "co_train", "evaluate"}),
+        ({"split.size": 20}, {"make_split", "warm_up_target", "joint", "co_train", "evaluate"}),
         ({"runtime.device": "cpu"}, set()),
     ],
 )

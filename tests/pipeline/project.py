@@ -23,6 +23,7 @@ STAGES = (
     "make_split",
     "warm_up_source",
     "warm_up_target",
+    "joint",
     "co_train",
     "evaluate",
     "report",
@@ -33,6 +34,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "split": {"size": 4},
     "warm_up.source": SCHEDULE,
     "warm_up.target": SCHEDULE,
+    "joint": {"validate_every": 3, "crop": [32, 32]},  # of 6 iterations, as many as the others have together
     "co_train": {**SCHEDULE, "pictures_every": 1, "cross_supervision_start": 0.0},
     "evaluate": {"pictures": 1},
     "runtime": {"workers": 0, "device": "cpu", "threads": 1},

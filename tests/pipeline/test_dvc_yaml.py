@@ -21,7 +21,7 @@ PARAMS: dict[str, Any] = YAML(typ="safe").load(ROOT / "params.yaml")
 CODE = ("dstc", "stages")
 SCHEMA = Path("dstc/config")  # no stage's dep: its values are tracked under `params` (tests/config/test_schema.py)
 LAST = ("evaluate", "report")  # and cheap: they run again wherever DVC would restore a training
-TRAININGS = ("warm_up_source", "warm_up_target", "co_train")
+TRAININGS = ("warm_up_source", "warm_up_target", "joint", "co_train")
 WATCHED = [name for name in STAGES if name != ALWAYS_RUN]  # by DVC: they run where a dep or a parameter has changed
 UNTRACKED_ON_PURPOSE = ("runtime",)  # changes nothing that is learnt
 
@@ -232,7 +232,7 @@ def test_places_and_dvc_yaml_name_the_same_outputs() -> None:
         assert any(place == out or place in out.parents for out in outputs), f"no stage makes {place}"
     for out in outputs:
         assert any(place == out or place in out.parents for place in named), f"places.py does not know {out}"
-    for folder in (places.WARM_UP_SOURCE, places.WARM_UP_TARGET):
+    for folder in (places.WARM_UP_SOURCE, places.WARM_UP_TARGET, places.JOINT):
         assert folder / places.NETWORK in outputs
 
 

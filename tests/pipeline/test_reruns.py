@@ -16,9 +16,9 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from tests.pipeline.conftest import Change, Run
-from tests.pipeline.project import ALWAYS_RUN, STAGES, Project
+from tests.pipeline.project import ALWAYS_RUN, ROOT, STAGES, Project
 
-AFTER_SPLIT = ["make_split", "warm_up_target", "co_train", "evaluate", "report"]
+AFTER_SPLIT = ["make_split", "warm_up_target", "joint", "co_train", "evaluate", "report"]
 
 
 def assert_trained_on(project: Project, images: int) -> None:
@@ -56,7 +56,7 @@ def test_a_committed_run_leaves_a_clean_tree_and_no_network_or_picture_in_git(pr
     assert project.ok("git", "status", "--short").text == ""
     tracked = project.ok("git", "ls-files").text.split()
     assert "metrics/summary.json" in tracked
-    assert [name for name in tracked if name.endswith((".pt", ".png"))] == []
+    assert [name for name in tracked if name.endswith((".pt", ".png"))] == ["docs/strip.png"]
 
 
 # --- the number of labeled images
@@ -82,11 +82,11 @@ def test_back_and_forth_between_two_numbers_trains_nothing_and_gives_the_right_n
     forth = project.dvc("exp", "run", "--temp", "-n", "six_again", "-S", "split.size=6", "-S", "evaluate.pictures=0")
     for reply in (back, forth):
         assert reply.ran == ["evaluate", "report"]
-        assert reply.restored == ["make_split", "warm_up_target", "co_train"]
+        assert reply.restored == ["make_split", "warm_up_target", "joint", "co_train"]
     assert_trained_on(project, 4)
     revision = revision_of(project, "six_again")
     assert summary_of(project, revision)["labeled_images"] == 6
-    for stage in ("make_split", "warm_up_target", "co_train"):
+    for stage in ("make_split", "warm_up_target", "joint", "co_train"):
         assert outputs_in_lock(project, "HEAD", stage) == outputs_in_lock(run.project, "HEAD", stage)
         assert outputs_in_lock(project, revision, stage) == outputs_in_lock(
             six_labeled.project, revision_of(six_labeled.project, "six"), stage
@@ -105,7 +105,7 @@ def test_a_queued_experiment_reruns_what_it_changes_and_has_its_own_results(proj
     project.dvc("exp", "run", "--queue", "-n", "other_seed", "-S", "seed=1", "-S", "split.size=6")
     project.dvc("exp", "run", "--run-all", "-j", "1")
     reply = project.dvc("queue", "logs", "other_seed")
-    assert reply.ran == ["warm_up_source", "warm_up_target", "co_train", "evaluate", "report"], reply.text
+    assert reply.ran == ["warm_up_source", "warm_up_target", "joint", "co_train", "evaluate", "report"], reply.text
     assert reply.restored == ["make_split"]
     assert summary_of(project, revision_of(project, "other_seed"))["labeled_images"] == 6
     assert_trained_on(project, 4)
@@ -118,6 +118,54 @@ def test_a_parameter_of_co_training_reruns_co_training_and_what_follows(project:
     reply = project.dvc("exp", "run", "-S", "co_train.alignment_weight=0.2")
     assert reply.ran == ["co_train", "evaluate", "report"]
     assert reply.restored == []
+
+
+def test_a_length_of_the_pipeline_reruns_joint_training_which_has_as_many_iterations(project: Project) -> None:
+    reply = project.dvc("exp", "run", "-S", "co_train.iterations=3", "-S", "co_train.schedule_iterations=null")
+    assert reply.ran == ["joint", "co_train", "evaluate", "report"]
+    assert project.description("data/joint/network.pt")["schedule"]["iterations"] == 2 + 2 + 3
+    project.edit_params({"joint": {"iterations": 4}})
+    project.dvc("repro")
+    reply = project.dvc("exp", "run", "-S", "co_train.iterations=2")
+    assert reply.ran == ["joint", "co_train", "evaluate", "report"]  # DVC cannot know that a number needs no sum ...
+    assert project.description("data/joint/network.pt")["schedule"]["iterations"] == 4
+
+
+def test_a_parameter_of_joint_training_reruns_it_and_what_may_start_from_it(project: Project) -> None:
+    trained = (project.root / "data/co_train/source_biased.pt").read_bytes()
+    reply = project.dvc("exp", "run", "-S", "joint.learning_rate=0.1")
+    assert reply.ran == ["joint", "co_train", "evaluate", "report"]
+    assert (project.root / "data/co_train/source_biased.pt").read_bytes() == trained
+
+
+def test_joint_training_can_be_left_out_and_taken_in_again_without_training_the_rest_anew(project: Project) -> None:
+    """By the commands that docs/pipeline.md shows: dvc would rerun co_train, whose start it might be."""
+    page = (ROOT / "docs/pipeline.md").read_text()
+    (command,) = re.findall(r"^dvc repro joint && (.+) && dvc repro$", page, re.MULTILINE)
+    before = (project.root / "metrics/summary.json").read_bytes()
+    for iterations in (0, None):
+        project.edit_params({"joint": {"iterations": iterations}})
+        project.dvc("repro", "joint")
+        project.ok(*command.split())
+        reply = project.dvc("repro")
+        assert reply.ran == ["evaluate", "report"]
+        summary, text = (project.root / f"metrics/{name}" for name in ("summary.json", "report.html"))
+        assert ("joint" in json.loads(summary.read_text())["half"]) == (iterations is None)
+        assert ("Joint training was left out" in reply.text) == ("Joint training was left out" in text.read_text())
+        assert ("Joint training was left out" in reply.text) == (iterations == 0)
+        project.dvc("plots", "show")
+    assert summary.read_bytes() == before
+
+
+def test_co_training_can_start_both_branches_from_joint_training(project: Project) -> None:
+    reply = project.dvc("exp", "run", "-S", "co_train.initialization=both_from_joint")
+    assert reply.ran == ["co_train", "evaluate", "report"]
+    inputs = project.description("data/co_train/target_biased.pt")["inputs"]
+    assert "data/joint/network.pt" in inputs
+    refused = project.call("dvc", "exp", "run", "-S", "joint.iterations=0")
+    assert (
+        "co_train.initialization 'both_from_joint' starts from joint training, which joint.iterations 0" in refused.text
+    )
 
 
 def test_a_parameter_of_evaluation_reruns_evaluation_and_the_report_alone(project: Project) -> None:
@@ -138,6 +186,42 @@ def test_exp_run_keeps_the_comments_of_params_yaml(run: Run, six_labeled: Change
         return [line.partition("#")[2].strip() for line in lines if "#" in line]
 
     assert comments(six_labeled.project) == comments(run.project)
+
+
+# --- code
+
+
+def comment_in(project: Project, file: str) -> None:
+    with (project.root / file).open("a") as code:
+        code.write("# changed\n")
+
+
+@pytest.mark.parametrize(
+    ("file", "stages"),
+    [
+        ("dstc/config/params.py", []),
+        ("dstc/predict.py", []),
+        ("dstc/reporting/page.py", ["report"]),
+        ("dstc/evaluation/tables.py", ["evaluate"]),
+        ("dstc/method/class_mix.py", ["co_train"]),
+        ("dstc/co_training/step.py", ["co_train"]),
+        ("dstc/models/backbones.py", ["warm_up_source", "warm_up_target", "co_train", "evaluate"]),
+        ("dstc/world/build.py", ["prepare_data"]),
+        ("dstc/split.py", ["make_split"]),
+        ("dstc/core/errors.py", [stage for stage in STAGES if stage != ALWAYS_RUN]),
+    ],
+)
+def test_an_edited_file_reruns_the_stages_whose_result_it_can_change(
+    project: Project, file: str, stages: list[str]
+) -> None:
+    """A dry run names those that depend on it; what follows a stage runs where its outputs differ, see the next test."""
+    comment_in(project, file)
+    assert project.dvc("repro", "--dry").ran == stages
+
+
+def test_code_that_renders_the_same_bytes_reruns_the_rendering_alone(project: Project) -> None:
+    comment_in(project, "dstc/world/build.py")
+    assert project.dvc("repro").ran == ["prepare_data"]
 
 
 # --- what people look at
@@ -163,7 +247,8 @@ def test_plots_are_shown_and_compared_under_their_titles(project_at_six: Project
     project.dvc("plots", "diff", "-o", str(tmp_path / "diff"), "HEAD", "workspace")
     titles = [
         "Warm-ups, training loss",
-        "Target mIoU while warming up",
+        "Target mIoU of the warm-ups and of joint training",
+        "Joint training, loss",
         "Co-training, losses of the source-biased branch",
         "Target mIoU of both branches while co-training",
         "IoU per class, average of both branches",

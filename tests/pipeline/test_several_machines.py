@@ -78,7 +78,7 @@ def test_what_one_machine_has_trained_another_shows_and_does_not_train_again(
     third.ok("git", "clone", "-q", str(tmp_path / "dstc.git"), ".")
     reply = third.dvc("exp", "run", "--pull", "-S", "split.size=6", "-S", "evaluate.pictures=0")
     assert reply.ran == ["evaluate", "report"]
-    assert reply.restored == ["make_split", "warm_up_target", "co_train"]
+    assert reply.restored == ["make_split", "warm_up_target", "joint", "co_train"]
     assert (third.root / network).read_bytes() == (shared.root / network).read_bytes()
 
 

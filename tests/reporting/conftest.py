@@ -45,6 +45,7 @@ def results(tmp_path):
         panels = [("source", photo(iteration)), ("source: label", labels(iteration))]
         save_grid(tmp_path / f"mixing/iteration_{iteration * 100:06d}.png", panels, legend)
     losses = pd.DataFrame({"iteration": [1, 2], "learning_rate": [0.2, 0.1], "source_biased/alignment": [3.0, None]})
+    joint = pd.DataFrame({"iteration": [1, 2], "joint/source_cross_entropy": [3.0, 1.0]})
     warm_up = pd.DataFrame({"iteration": [1, 2], "warm_up_source/source_cross_entropy": [3.0, 1.0]})
     miou = pd.DataFrame({"iteration": [1, 2], "target_miou": [10.0, 20.0]})
     branches = pd.DataFrame({"iteration": [2], "source_biased_miou": [30.0], "target_biased_miou": [25.0]})
@@ -53,8 +54,8 @@ def results(tmp_path):
         scores={"half": scores_of(31.4), "full": scores_of(31.4), "half_tta": scores_of(52.6)},
         chosen_on_val=False,
         confusion=pd.DataFrame(pairs, columns=["actual", "predicted", "rate"]),
-        losses={"warm_up_source": warm_up, "co_train": losses},
-        validation={"warm_up_source": miou, "warm_up_target": miou, "co_train": branches},
+        losses={"warm_up_source": warm_up, "joint": joint, "co_train": losses},
+        validation={"warm_up_source": miou, "warm_up_target": miou, "joint": miou, "co_train": branches},
         source=index_of("source", (10, 10, 80), (0, 0, 100)),
         target_train=index_of("target_train", (50, 50, 0), (0, 0, 1000)),
         target_val=index_of("target_val", (100, 0, 0)),

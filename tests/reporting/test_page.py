@@ -91,9 +91,25 @@ def test_scores_are_shown_with_the_best_in_bold_and_agreeing_protocols_once(resu
     assert [text for text in texts if "half: " in text and "full: " in text and "the same" in text]
     assert [text for text in texts if text.endswith("with test-time augmentation")]
     assert {"31.4", "35.4", "56.6", "77.0", "-"} <= set(texts)
-    assert len(read.with_class("best")) == 2 * (1 + 5)  # one mIoU and five equal accuracies in both tables
+    assert len(read.with_class("best")) == 2 * (1 + 6)  # one mIoU and six equal accuracies in both tables
     differing = read_with(results, scores={"half": scores_of(31.4), "full": scores_of(30.0)})
     assert differing.texts["scores"].count("source-biased branch") == 2
+
+
+def test_the_verdict_stands_among_the_scores_and_says_where_joint_training_was_left_out(results, read):
+    assert [text for text in read.texts["scores"] if "3.0 above joint training (33.4)" in text]
+    assert {"joint training", "Losses: joint training"} <= {*read.texts["scores"], *read.texts["curves"]}
+    scores = {protocol: {**rows} for protocol, rows in results.scores.items()}
+    for rows in scores.values():
+        del rows["joint"]
+    curves = {
+        kind: {**getattr(results, kind), "joint": getattr(results, kind)["joint"].iloc[:0]}
+        for kind in ("losses", "validation")
+    }
+    without = read_with(results, scores=scores, **curves)
+    assert [text for text in without.texts["scores"] if "Joint training was left out (joint.iterations is 0)" in text]
+    assert "joint training" not in without.texts["scores"]
+    assert "Losses: joint training" not in without.texts["curves"]
 
 
 def test_numbers_of_a_checkpoint_that_was_chosen_on_val_come_with_a_warning(results, read):
@@ -144,10 +160,10 @@ def test_shares_are_those_of_labels_that_a_network_saw(read):
 
 def test_of_each_picture_one_view_is_shown_and_each_view_has_a_tab(read):
     layers = read.with_class("layer")
-    assert len(layers) == 2 * 6
+    assert len(layers) == 2 * 7
     assert len([layer for layer in layers if "hidden" not in layer]) == 2
     tabs = [attrs for tag, attrs in read.elements if attrs.get("type") == "radio"]
-    assert [tab["value"] for tab in tabs] == ["0", "1", "2", "3", "4", "5"]
+    assert [tab["value"] for tab in tabs] == [*map(str, range(7))]
     (chosen,) = [tab["value"] for tab in tabs if "checked" in tab]
     assert {layer["data-view"] for layer in layers if "hidden" not in layer} == {chosen}
     assert all(layer["alt"] for layer in layers)

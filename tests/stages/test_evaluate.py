@@ -1,4 +1,4 @@
-"""The whole stage in a folder of its own: four untrained networks, five small val images of two sizes."""
+"""The whole stage in a folder of its own: five untrained networks, five small val images of two sizes."""
 
 import dataclasses
 import itertools
@@ -25,7 +25,7 @@ from stages.evaluate import CHECKPOINTS, evaluate_networks, main
 ROOT = Path(__file__).parents[2]
 CURVES = [
     f"{kind}_{stage}.csv"
-    for stage in ("warm_up_source", "warm_up_target", "co_train")
+    for stage in ("warm_up_source", "warm_up_target", "joint", "co_train")
     for kind in ("losses", "validation")
 ]
 SIZES = [(48, 32), (48, 32), (48, 32), (40, 32), (48, 32)]
@@ -96,9 +96,9 @@ def test_the_stage_writes_scores_tables_curves_and_pictures_and_prints_the_rows(
     assert (summary["labeled_images"], summary["chosen_on_val"]) == (3, 0)
     scores = json.loads((metrics / "scores.json").read_text())
     for protocol in ("half", "full"):
-        assert list(scores[protocol]) == list(summary[protocol]) == list(ROWS)
+        assert list(scores[protocol]) == list(summary[protocol])[: len(ROWS)] == list(ROWS)
         assert all(summary[protocol][row] == scores[protocol][row]["miou"] for row in ROWS)
-        assert len({json.dumps(row) for row in scores[protocol].values()}) == len(ROWS)  # five different networks
+        assert len({json.dumps(row) for row in scores[protocol].values()}) == len(ROWS)  # all different networks
     assert (metrics / "losses_co_train.csv").read_text() == "iteration,co_train\n1,0.5\n"
     assert sorted(path.name for path in (metrics / "pictures").iterdir()) == ["1.png", "3.png"]
     printed = capsys.readouterr().out

@@ -226,7 +226,7 @@ def test_other_parameters_inputs_or_code_get_a_folder_of_their_own(
     assert other.path != folder.path
     with other.held():
         assert other.load() is None
-    assert "starts anew, an interrupted run differs in parameter lr" in capsys.readouterr().out
+    assert "starts over: an interrupted run differs in parameter lr" in capsys.readouterr().out
 
     data = tmp_path / "input.txt"
     data.write_text("a")
@@ -252,7 +252,7 @@ def test_a_state_that_cannot_be_read_starts_anew_and_says_so(
         path = folder.path / "state.pt"
         path.write_bytes(path.read_bytes()[:100])
         assert folder.load() is None
-    assert "starts anew, for the saved state cannot be used" in capsys.readouterr().out
+    assert "starts over, for the saved state cannot be used" in capsys.readouterr().out
 
 
 def test_a_run_that_ends_before_anything_is_saved_leaves_no_folder(folder: WorkingFolder) -> None:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -172,6 +173,25 @@ def test_processes_whose_dvc_is_killed_save_and_stop(
     assert re.search(r"stopped by SIGTERM after iteration \d+ of 5000; it is saved", shown), shown
     (state,) = (copy.root / ".work/runs").glob("warm_up_source-*/state.pt")
     assert torch.load(state, weights_only=True)["iteration"] >= 20
+
+
+def test_a_second_signal_ends_all_processes_at_once_though_one_is_stuck(
+    interrupted: Callable[..., tuple[int, str]],
+) -> None:
+    started: list[int] = []
+
+    def stop_the_second_and_end(pid: int) -> None:
+        started.extend(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+        os.kill(started[1], signal.SIGSTOP)
+        for _ in range(2):
+            os.kill(pid, signal.SIGTERM)
+            time.sleep(2)
+
+    began = time.monotonic()
+    code, shown = interrupted(stop_the_second_and_end)
+    assert code == 128 + signal.SIGTERM, shown
+    assert time.monotonic() - began < 120  # torchrun would wait for ten minutes
+    assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
 
 
 def test_a_process_that_is_killed_ends_all_and_is_named(interrupted: Callable[..., tuple[int, str]]) -> None:

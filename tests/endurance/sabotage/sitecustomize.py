@@ -1,7 +1,7 @@
 """Kills a trainer, or the dvc that started it, or both, at a moment that the environment names; the code itself is as it is.
 
 Python imports this at its start where this folder is on the path. ENDURANCE holds JSON: `stage` whose trainer acts, `at`
-which point, the how manieth time (`nth`), after how many seconds (`delay`), whom (`victims`), and a file to `note` it in.
+which point, at which call (`nth`), after how many seconds (`delay`), whom (`victims`), and a file to `note` it in.
 """
 
 import atexit

@@ -16,8 +16,8 @@ def parameters_section(results: Results) -> Html:
     """Every parameter that decides a result, and the versions of the packages."""
     tables = (_parameters(name, value) for name, value in results.params.items())
     note = (
-        "All parameters that decide a result. The sections paths and runtime are not shown: where the data lie and which "
-        "device computes change nothing that is learnt."
+        "All parameters that decide a result. The sections paths and runtime are not shown: they change nothing that is "
+        "learnt but the rounding, which device, processes and threads decide."
     )
     return section(
         "parameters",
