@@ -167,8 +167,8 @@ def test_a_preset_has_no_switch_on_that_has_no_effect(name: str) -> None:
     crops = [
         "warm_up.source.crop",
         "warm_up.target.crop",
-        "joint.crop",
         "co_train.crop",
+        "joint.crop",
     ]  # of 192 pixels, 24 of features
     assert said == (["model.stride_on", *crops] if name == "carla_camvid" else [])
 
