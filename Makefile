@@ -13,10 +13,14 @@ export PATH := $(abspath $(BIN)):$(PATH)
 # dvc asks for a name, which a user id in a container need not have.
 export USER ?= $(shell id -u)
 
-.PHONY: repro test test-slow endurance runs bench lint env pin preset clean
+.PHONY: repro smoke test test-slow endurance runs bench lint env pin preset clean
 
 repro: $(READY) .git
 	dvc repro
+
+# Every stage on a few small images, in a temporary copy: params.yaml, dvc.lock and metrics/ stay as they are.
+smoke: $(READY) .git
+	python -m tests.smoke
 
 test: $(READY) .git
 	pytest -n 2 -m "not slow" --timeout 300
@@ -56,7 +60,7 @@ $(READY): requirements/torch.txt requirements/pinned.txt
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "no git repository here: making one, with a first commit" && git init -q && git add . \
 	  && git -c user.name=dstc -c user.email=dstc@localhost commit -q --no-verify --no-gpg-sign -m "The project as it was unpacked"; }
 
-# Pin what requirements/direct.txt needs, apart from torch and its own needs, which the choice of torch decides.
+# Pin what pyproject.toml names, apart from torch and its own needs, which the choice of torch decides.
 pin: $(READY)
 	$(BIN)/python -m pip freeze --disable-pip-version-check \
 	  | grep -vE '^(torch|torchvision|triton|nvidia-|cuda-|sympy|mpmath|jinja2|Jinja2|MarkupSafe|setuptools)' \

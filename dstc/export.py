@@ -1,86 +1,70 @@
-"""Export a trained network as a program that needs torch alone, none of this project.
+"""Export a trained network for use without this project.
 
-    python -m dstc.export data/co_train/source_biased.pt --out source_biased.pt2
+    python -m dstc.export data/co_train/source_biased.pt                             source_biased.pt2
+    python -m dstc.export data/co_train/source_biased.pt --out source_biased.onnx
 
-Use it so, anywhere (normalization is inside; the batch may be of any length, the image size is the one exported for):
+The ending of --out is the format:
 
-    program = torch.export.load("source_biased.pt2")
-    images = torch.from_numpy(rgb)[None]              # uint8 (N, height, width, 3), RGB, 0..255
-    logits = program.module()(images)                 # float32 (N, classes, height, width)
-    label = logits.argmax(1)                          # train ids
+    .pt2           a program of torch.export, which needs torch alone
+    .onnx          an ONNX model; writing it takes onnx, onnxscript and onnxruntime
+    .safetensors   the checkpoint itself, its description as metadata; `dstc.predict` and model.initial_weights take it
 
-What the train ids mean is in the file too: `files = {"about.json": ""}; torch.export.load(path, extra_files=files)`.
-Always float32, also for networks trained with bf16. The file is read back and run beside the network before it is kept.
+Programs take uint8 RGB images and return logits; normalization is inside. The batch may be of any length, the image size
+is the one exported for. They are float32, also of networks trained with bf16, and are run beside the network before
+they are kept.
+
+    program = torch.export.load("source_biased.pt2")                # or: onnxruntime.InferenceSession(...)
+    images = torch.from_numpy(rgb)[None]                            # uint8 (N, height, width, 3), RGB, 0..255
+    logits = program.module()(images)                               # session.run(["logits"], {"images": images.numpy()})
+    label = logits.argmax(1)                                        # float32 (N, classes, height, width) to train ids
+
+What the train ids mean is in the file too: `files = {"about.json": ""}; torch.export.load(path, extra_files=files)`, or
+`session.get_modelmeta().custom_metadata_map["about.json"]`.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
 from dstc.core.errors import UserError, exit_on_user_error
-from dstc.core.files import atomic_write
+from dstc.models.checkpoints import SAFETENSORS, save_network
 from dstc.prediction.options import size
-from dstc.prediction.trained import Size, Trained, load_trained
+from dstc.prediction.programs import PROGRAMS, require_onnx, write_program
+from dstc.prediction.trained import Size, load_trained
 
-TOLERANCE = 1e-3  # of logits, which are of the order of 10; what is found is rounding, 1e-5 and less
-
-
-class FromPixels(nn.Module):
-    """uint8 RGB images (N, H, W, 3) to logits, float32 (N, K, H, W)."""
-
-    def __init__(self, trained: Trained) -> None:
-        super().__init__()
-        self.network, self.normalization = copy.deepcopy(trained.network), trained.normalization
-        self.network.precision = "fp32"
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network(self.normalization.apply(images))
+FORMATS = (*PROGRAMS, SAFETENSORS)
 
 
-def export_network(trained: Trained, image_size: Size, path: Path) -> float:
-    """Write the program for images of (width, height); return by how much its logits differ from the network's, at most.
-
-    Compared on the file as it was read back, for batches of one and of three images of noise.
-    """
-    module = FromPixels(trained).eval()
-    exported = FromPixels(trained).eval().to(memory_format=torch.contiguous_format)  # what torch's archive keeps as is
-    width, height = image_size
-    images = torch.randint(0, 256, (3, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    # The atrous classifiers choose their taps by the size of the features, so a program is good for one size.
-    program = torch.export.export(exported, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    about = {**trained.description, "exported_for": list(image_size)}
-    with atomic_write(path) as partial:
-        with partial.open("wb") as file:
-            torch.export.save(program, file, extra_files={"about.json": json.dumps(about)})
-        difference = _difference(module, partial, images)
-        if not difference <= TOLERANCE:
-            raise UserError(
-                f"{path}: its logits differ from the network's by up to {difference:.2g}, so it was not kept"
-            )
-    return difference
+def export(checkpoint: Path, path: Path, image_size: Size | None) -> str:
+    """Write the checkpoint's network in the form that the path's ending names; say what was written."""
+    if path.suffix not in FORMATS:
+        raise UserError(f"--out {path}: its ending names no known format; known are {', '.join(FORMATS)}")
+    if path.suffix == SAFETENSORS and image_size:
+        raise UserError(f"--size: {path} would hold weights, which are good for any size; leave --size out")
+    if path.suffix == ".onnx":
+        require_onnx(path)
+    trained = load_trained(checkpoint, torch.device("cpu"))
+    if path.suffix == SAFETENSORS:
+        save_network(path, trained.network, trained.description)
+        return f"{path}: weights and their description"
+    image_size = image_size or trained.input_size
+    if image_size is None:
+        raise UserError(f"{checkpoint}: was trained on images as they are on disk; say for which with --size 1024x512")
+    difference = write_program(trained, image_size, path)
+    return f"{path}: for images of {image_size[0]}x{image_size[1]}; logits differ by {difference:.1g} at most"
 
 
-@torch.inference_mode()
-def _difference(module: nn.Module, path: Path, images: Tensor) -> float:
-    with path.open("rb") as file:
-        program = torch.export.load(file).module()
-    return max(float((program(some) - module(some)).abs().max()) for some in (images, images[:1]))
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        "python -m dstc.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m dstc.export") -> None:
+    parser = argparse.ArgumentParser(prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", type=Path, help="a checkpoint, such as data/co_train/source_biased.pt")
     parser.add_argument(
-        "--out", type=Path, help="the file to write (if not given: the checkpoint's name with .pt2, in this folder)"
+        "--out",
+        type=Path,
+        help=f"the file to write, {', '.join(FORMATS)} (if not given: the checkpoint's name with .pt2, in this folder)",
     )
     parser.add_argument(
         "--size",
@@ -90,15 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     with exit_on_user_error():
-        trained = load_trained(options.network, torch.device("cpu"))
-        image_size = options.size or trained.input_size
-        if image_size is None:
-            raise UserError(
-                f"{options.network}: was trained on images as they are on disk; say for which with --size 1024x512"
-            )
-        path = options.out or Path(f"{options.network.stem}.pt2")
-        difference = export_network(trained, image_size, path)
-        print(f"{path}: for images of {image_size[0]}x{image_size[1]}; logits differ by {difference:.1g} at most")
+        print(export(options.network, options.out or Path(f"{options.network.stem}.pt2"), options.size))
 
 
 if __name__ == "__main__":

@@ -161,10 +161,8 @@ def _write_lists(data: DataSet) -> None:
         write_list(data.root / f"{split}.csv", ((pair.image, pair.label) for pair in pairs))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        "python -m dstc.own_data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m dstc.own_data") -> None:
+    parser = argparse.ArgumentParser(prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="folder of the labeled source")
     parser.add_argument("target", type=Path, help="folder of the target")
     parser.add_argument("--preset", default="own", metavar="NAME", help="name of the preset to write (%(default)s)")

@@ -30,10 +30,8 @@ from dstc.prediction.results import KINDS, kinds_for, write_about, write_results
 from dstc.prediction.trained import Size, Trained, load_trained, predict_image, refuse_unlike, size_seen
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "python -m dstc.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", type=Path, help="a checkpoint, such as data/co_train/source_biased.pt")
     parser.add_argument("images", nargs="*", help="files, folders (with all below) or quoted patterns")
     parser.add_argument("--average-with", type=Path, action="append", default=[], metavar="NETWORK",
@@ -122,8 +120,8 @@ def describe(path: Path) -> None:
         print(f"{key}: {json.dumps(value)}")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    options = _parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m dstc.predict") -> None:
+    options = _parser(prog).parse_args(arguments)
     with exit_on_user_error():
         if options.images:
             predict_all(options)

@@ -246,9 +246,9 @@ def _override_string(text: str) -> str:
 # --- the command
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m dstc.presets") -> None:
     parser = argparse.ArgumentParser(
-        "python -m dstc.presets",
+        prog,
         description=str(__doc__).partition("\nA preset is")[0].strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-ROOT = Path(__file__).parent.parent
+from tests.pipeline.project import ROOT, files_of_the_project
+
 CODE = [path for folder in ("dstc", "stages") for path in sorted((ROOT / folder).rglob("*.py"))]
 COMMANDS = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
@@ -113,3 +114,16 @@ def test_no_function_is_longer_than_fifty_lines() -> None:
 def test_one_module_alone_names_the_gpus() -> None:
     naming = [str(path.relative_to(ROOT)) for path in CODE if "cuda" in path.read_text()]
     assert naming == ["dstc/core/device.py"]
+
+
+def test_no_file_names_a_package_registry_or_a_path_of_one_machine() -> None:
+    hosts = [r"pypi\.org", r"pythonhosted\.org", r"npmjs\.org", r"conda\.anaconda", r"download\.pytorch"]
+    homes = r"(?<![\w.~/])/(?:home|Users|root|work)/\w"
+    here = rf"{re.escape(str(ROOT))}\b|{re.escape(str(Path.home()))}/"
+    forbidden = re.compile("|".join([*hosts, homes, here]))
+    found = [
+        f"{name}: {match[0]}"
+        for name in files_of_the_project()
+        if (match := forbidden.search((ROOT / name).read_bytes().decode(errors="ignore")))
+    ]
+    assert found == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -10,22 +11,32 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from dstc.core.errors import UserError
 from dstc.core.files import atomic_write
 
 FORMAT = "dstc network 1"
+SAFETENSORS = ".safetensors"  # the ending by which such a file is told from torch's own
 
 AS_RELEASED: Mapping[str, Any] = MappingProxyType({"output_stride": 8, "atrous_rates": [6, 12, 18, 24]})
 """Values of section `model` that the released code has, and files from before they were parameters, which do not say so."""
 
 
 def save_network(path: Path, network: nn.Module, description: Mapping[str, Any]) -> None:
-    """Save weights and a plain description (classes, model parameters, what was trained) that makes the file stand alone."""
+    """Save weights and a plain description (classes, model parameters, what was trained) that makes the file stand alone.
+
+    By the path's ending as torch does it, or as safetensors, where the description is JSON in the metadata.
+    """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    content = {"format": FORMAT, "description": dict(description), "state": state}
-    write_tensors(path, content)
+    if path.suffix == SAFETENSORS:
+        with atomic_write(path) as partial:
+            # One entry only: the order of several changes from run to run, and equal networks are to be equal bytes.
+            partial.write_bytes(save(state, metadata={FORMAT: json.dumps(description)}))
+    else:
+        write_tensors(path, {"format": FORMAT, "description": dict(description), "state": state})
 
 
 def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
@@ -45,7 +56,7 @@ def read_tensors(path: Path) -> Any:
     safetensors files, which are told by their name.
     """
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix == SAFETENSORS:
             return _read_safetensors(path)
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -67,15 +78,13 @@ def read_tensors(path: Path) -> Any:
         raise UserError(f"{path}: cannot be read as weights ({reason}); is it truncated?") from None
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The form in which timm's weights are published; `safetensors` comes with timm."""
-    try:
-        from safetensors.torch import load_file
-    except ImportError:
-        raise UserError(
-            f"{path}: reading it takes safetensors, which is not installed: pip install safetensors"
-        ) from None
-    return load_file(path)
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    """Weights as timm's are published, or what `save_network` wrote in this form."""
+    with safe_open(path, "pt") as file:
+        state, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    if FORMAT not in metadata:
+        return state
+    return {"format": FORMAT, "description": json.loads(metadata[FORMAT]), "state": state}
 
 
 def read_described(path: Path) -> tuple[dict[str, Any], Mapping[str, Tensor]]:

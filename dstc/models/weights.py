@@ -11,6 +11,8 @@ Some of these load into a network of another form without an error and are wrong
 | checkpoint of the released code | keys begin with `segnet.` | first_conv | caffe_bgr | as released |
 | checkpoint of this project | its format field | as it says | as it says | as it says |
 
+What other programs put around a state dict is taken off first (dstc/models/wrappers.py).
+
 Those of a network fill a backbone; checkpoints fill a network with its classifier. A file of timm does not say what
 normalization it was made for: it is taken to be the usual one, and it is a few of timm's that have another
 (`timm.get_pretrained_cfg(name).mean` tells); of those that are fetched by name it is compared.
@@ -30,6 +32,7 @@ from dstc.core.taxonomy import KNOWN_CLASSES
 from dstc.models.backbones import BACKBONES, IMAGENET
 from dstc.models.checkpoints import AS_RELEASED, FORMAT, described_in, load_strictly, plain_state, read_tensors
 from dstc.models.deeplab_v2 import DeepLabV2
+from dstc.models.wrappers import inner_state, without_prefixes
 
 FORM = ("backbone", "stride_on", "output_stride", "normalization", "atrous_rates")
 """The parameters of section `model` that belong to a network's weights."""
@@ -95,10 +98,22 @@ def read_weights(path: Path) -> Weights:
     content = read_tensors(path)
     if isinstance(content, dict) and content.get("format") == FORMAT:
         return _of_this_project(path, *described_in(content, path))
-    content = plain_state(content, path)
+    content = plain_state(inner_state(content), path)
+    _refuse_without_description(path, content)
+    content = without_prefixes(content)
     if any(key.startswith("segnet.") for key in content):
         return _of_the_released_code(path, content)
     return _of_a_backbone(str(path), content)
+
+
+def _refuse_without_description(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Of a network of this project, a state dict alone: nothing in it tells stride and normalization."""
+    second = next((value for key, value in state.items() if key.endswith("classifier.1.weight")), None)
+    if second is not None and second.ndim == 4:  # the second atrous classifier; those of other networks are linear
+        raise UserError(
+            f"{path}: holds a network of this project without its description; give the checkpoint that a stage or "
+            "`python -m dstc.export` wrote"
+        )
 
 
 def _of_this_project(path: Path, described: Mapping[str, Any], state: Mapping[str, Tensor]) -> Weights:

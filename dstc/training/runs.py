@@ -62,10 +62,8 @@ def _state(folder: Path) -> str:
     return "interrupted" if (folder / STATE).exists() else "nothing saved"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m dstc.training.runs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m dstc.training.runs") -> None:
+    parser = argparse.ArgumentParser(prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("do", nargs="?", choices=["list", "clean"], default="list")
     parser.add_argument("--hours", type=float, default=0.0, help="clean: only what is untouched for so long")
     options = parser.parse_args(arguments)

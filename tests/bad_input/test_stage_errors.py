@@ -34,7 +34,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_names_iteration_and_te
     refusal: Callable[..., str], script: tuple[str, ...]
 ) -> None:
     exploding = {"learning_rate": 10.0, "iterations": 60, "schedule_iterations": 60, "validate_every": 60}
-    set_params(warm_up__source=exploding, warm_up__target=exploding, co_train=exploding)
+    set_params(warm_up__source=exploding, warm_up__target=exploding, joint=exploding, co_train=exploding)
     set_params(optim={"classifier_multiplier": 1000.0, "weight_decay": 0.99})
     message = refusal(*script)
     assert "error: iteration " in message

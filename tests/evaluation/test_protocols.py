@@ -111,7 +111,7 @@ def test_every_network_sees_each_batch_once():
         return NETWORKS["warm_up_source"](image)
 
     evaluated([random_batch((4, 6), (8, 12), count=3)], networks=dict.fromkeys(NETWORKS, counting))
-    assert seen == [3] * 4
+    assert seen == [3] * len(NETWORKS)
 
 
 def test_augmented_protocols_stand_beside_the_plain_ones_and_leave_them_as_they_were():

@@ -53,8 +53,9 @@ def test_fractions_become_percent_with_two_decimals_and_nan_becomes_none():
     assert percent(float("nan")) is None
 
 
-def test_summary_holds_one_number_for_each_protocol_and_row(without_sky):
-    assert summary(confusion_of(without_sky)) == {p: dict.fromkeys(ROWS, 58.33) for p in ("half", "full")}
+def test_summary_holds_one_number_for_each_protocol_and_row_and_the_lead_over_joint_training(without_sky):
+    lead = {"average_minus_joint": 0.0, "better_branch_minus_joint": 0.0}
+    assert summary(confusion_of(without_sky)) == {p: dict.fromkeys(ROWS, 58.33) | lead for p in ("half", "full")}
 
 
 def test_scores_say_null_for_an_absent_class_and_zero_for_one_only_predicted(without_sky):

@@ -243,9 +243,8 @@ def test_the_study_that_the_page_shows_can_be_planned() -> None:
 
 def test_the_commands_that_pages_show_name_studies() -> None:
     pages = "\n".join(path.read_text() for path in [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")])
-    named = re.findall(r"python -m experiments[. ](\S+)", pages)
+    named = re.findall(r"python -m experiments (\S+)", pages)
     assert len(named) > 5
     assert [name for name in named if name.strip("`),.") not in {*STUDIES, "NAME"}] == []
-    assert re.findall(r"python -m experiments\.(.+)", pages) == [
-        "duplicated_optimizer run"
-    ]  # in a tree of an old commit
+    modules = set(re.findall(r"python -m experiments\.(\w+)", pages))
+    assert modules == {"carla_camvid_data", "duplicated_optimizer"}  # the latter in a tree of an old commit

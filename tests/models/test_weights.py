@@ -167,6 +167,55 @@ def test_weights_of_a_backbone_go_with_either_output_stride(tmp_path: Path, writ
     assert network.output_stride == 16
 
 
+WRAPPERS: list[Callable[[dict[str, Tensor]], Any]] = [
+    lambda state: {"state_dict": state, "epoch": 3},
+    lambda state: {"model": state, "optimizer": {"step": 1}},
+    lambda state: {"model": {"state_dict": state}},
+    lambda state: {f"module.{name}": value for name, value in state.items()},
+    lambda state: {"state_dict": {f"module._orig_mod.{name}": value for name, value in state.items()}},
+    lambda state: {  # Lightning
+        "state_dict": {f"model.backbone.{name}": value for name, value in state.items()}
+        | {"loss.weight": torch.ones(3)},
+        "pytorch-lightning_version": "2.5",
+    },
+    lambda state: (
+        {f"backbone.{name}": value for name, value in state.items()}
+        | {"decode_head.conv_seg.weight": torch.zeros(19, 512, 1, 1)}
+    ),
+    lambda state: {f"encoder.{name}": value for name, value in state.items()} | {"decoder.weight": torch.zeros(2)},
+]
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS)
+def test_what_other_programs_put_around_a_state_dict_is_taken_off(tmp_path: Path, wrap: Any) -> None:
+    path = tmp_path / "init.pth"
+    expected = features_file(path)
+    torch.save(wrap(torch.load(path, weights_only=True)), path)
+    network = network_of(MOBILENET)
+    load(network, path, MOBILENET)
+    state = network.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in expected.items())
+    assert read_weights(path).kind == "MobileNetV2 features of torchvision"
+
+
+def test_a_wrapped_checkpoint_of_the_released_code_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "best.pth"
+    released_file(path)
+    state = torch.load(path, weights_only=True)
+    torch.save({"state_dict": {f"module.{name}": value for name, value in state.items()}}, path)
+    assert read_checkpoint(path).kind == "a checkpoint of the released code"
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_state_dict_of_this_project_alone_is_refused_because_nothing_in_it_tells_its_form(
+    tmp_path: Path, prefix: str
+) -> None:
+    state = {f"{prefix}{name}": value for name, value in small_network().state_dict().items()}
+    torch.save(state, tmp_path / "own.pth")
+    with pytest.raises(UserError, match=r"own\.pth: holds a network of this project without its description; give the"):
+        load(small_network(), tmp_path / "own.pth", NARROW)
+
+
 def test_none_leaves_the_random_weights() -> None:
     network = small_network()
     before = state_of(network)
@@ -288,8 +337,8 @@ def test_a_released_checkpoint_of_other_outputs_is_refused_with_both_numbers(tmp
         ({"state_dict": {}, "epoch": 3}, "holds no plain state dict"),
         ([1, 2], "holds no plain state dict"),
         (
-            {"encoder.weight": torch.zeros(2)},
-            r"of no known kind and does not fit .* keys are missing .* 1 keys are foreign \(such as encoder\.weight\)",
+            {"trunk.weight": torch.zeros(2)},
+            r"of no known kind and does not fit .* keys are missing .* 1 keys are foreign \(such as trunk\.weight\)",
         ),
         ({"segnet.conv1.weight": torch.zeros(2)}, "released code, whose layer6 must have 19 or 16 outputs, not 0"),
     ],

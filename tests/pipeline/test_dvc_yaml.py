@@ -288,16 +288,3 @@ def test_dvc_reports_no_usage() -> None:
     config = configparser.ConfigParser()
     config.read_string(re.sub(r"^\s+", "", (ROOT / ".dvc/config").read_text(), flags=re.MULTILINE))
     assert config["core"]["analytics"] == "false"
-
-
-def test_no_file_names_a_package_registry_or_a_path_of_one_machine() -> None:
-    hosts = [r"pypi\.org", r"pythonhosted\.org", r"npmjs\.org", r"conda\.anaconda", r"download\.pytorch"]
-    homes = r"(?<![\w.~/])/(?:home|Users|root|work)/\w"
-    here = rf"{re.escape(str(ROOT))}\b|{re.escape(str(Path.home()))}/"
-    forbidden = re.compile("|".join([*hosts, homes, here]))
-    found = [
-        f"{name}: {match[0]}"
-        for name in files_of_the_project()
-        if (match := forbidden.search((ROOT / name).read_bytes().decode(errors="ignore")))
-    ]
-    assert found == []

@@ -1,4 +1,4 @@
-"""What a listing sees, file by file; that `dvc repro` acts on it: tests/pipeline/test_reruns.py."""
+"""What a listing sees, file by file; that `dvc repro` acts on it: tests/pipeline/test_data_on_disk.py."""
 
 from __future__ import annotations
 
