@@ -6,6 +6,7 @@ branches: their scores, the branches' average and its, both protocols at one siz
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,5 +97,6 @@ def _all_but_forward(backbone: str) -> Row:
 
 
 def _network(backbone: str) -> DeepLabV2:
-    how = {"batch_norm_affine": "frozen", "batch_norm_statistics": "batch", "precision": "fp32"}
-    return build_network(backbone, K, stride_on="first_conv", output_stride=8, seed=0, **how).eval()
+    form: dict[str, Any] = {"stride_on": "first_conv", "output_stride": 8, "atrous_rates": (6, 12, 18, 24)}
+    form |= {"batch_norm_affine": "frozen", "batch_norm_statistics": "batch", "precision": "fp32"}
+    return build_network(backbone, K, seed=0, **form).eval()

@@ -64,7 +64,7 @@ CHECKPOINTS = {
 
 def evaluate_networks() -> None:
     """The stage."""
-    params = read_params()
+    params = read_params(tell=["evaluate"])
     remove_recorded()
     images = val_images(params)
     index, settings = images.index, params.evaluate

@@ -50,7 +50,7 @@ def main() -> None:
         "python -m stages.make_split", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
     with exit_on_user_error(), measured("make_split", MADE_BY["make_split"]):
-        make_split(read_params().split)
+        make_split(read_params(tell=["split"]).split)
 
 
 if __name__ == "__main__":

@@ -87,10 +87,10 @@ def main() -> None:
     options = parser.parse_args()
     with exit_on_user_error():
         if options.check:
-            check(read_params())
+            check(read_params(tell=["data"]))
             return
         with measured("prepare_data", MADE_BY["prepare_data"]):
-            prepare(read_params())
+            prepare(read_params(tell=["data"]))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Every process holds the whole batch, because mixing looks at several images at once. A pass sees a process's share of it
 (`Learner`), and what is counted or averaged over a batch is added up over all shares (`processes.total`). So the gradients
-of all processes add up to that of the undivided batch, unless BatchNorm takes its statistics from one process's images.
+of all processes add up to that of the undivided batch.
 """
 
 from __future__ import annotations

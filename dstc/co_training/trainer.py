@@ -32,7 +32,6 @@ from dstc.method.batches import CoTrainingBatch
 from dstc.method.class_mix import sample_half_of_classes
 from dstc.method.color_augmentation import color_augmentation
 from dstc.method.domain_specific_initialization import Branches
-from dstc.models.batch_norm import average_statistics
 from dstc.models.deeplab_v2 import DeepLabV2
 from dstc.training.context import TrainingContext
 from dstc.training.curves import Curve
@@ -142,7 +141,6 @@ class CoTrainer:
         )
         for learner in self.learners:
             if learner.name in self.averaged:
-                average_statistics(self.averaged[learner.name])  # which labeling with batch statistics has moved
                 self.averaged[learner.name].update_parameters(learner.network)
         if iteration % self.settings.pictures_every == 0 and processes.is_first():
             self._draw(iteration, whole, seen, pictures)

@@ -18,6 +18,8 @@ from pydantic import ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import CollectionNode, MappingNode
 
+from dstc.config.model_rules import model_problems
+from dstc.config.notes import OWN_LAYOUTS, notes
 from dstc.config.sections import (
     CoTrain,
     Data,
@@ -33,10 +35,9 @@ from dstc.config.sections import (
     WarmUps,
 )
 from dstc.core.errors import UserError, nearest
+from dstc.core.launched import was_launched
 from dstc.core.taxonomy import KNOWN_CLASSES
-from dstc.models.backbones import BACKBONES, IMAGENET, Backbone, lacking
 
-OWN_LAYOUTS = ("folders", "csv")  # those whose label values data.own names
 LARGEST = 100_000  # values in a parameter file
 
 RENAMED = {
@@ -47,7 +48,10 @@ RENAMED = {
     "runtime.save_minutes": "runtime.checkpoint_every_minutes",
     "runtime.checkpointing": "runtime.gradient_checkpointing",
 }
-REMOVED = {"optim.accumulation": "every preset had 1; batches are divided over processes instead"}
+REMOVED = {
+    "optim.accumulation": "every preset had 1; batches are divided over processes instead",
+    "model.synchronized_batch_norm": "batch statistics are always those of the whole batch, whatever the processes",
+}
 
 
 class Params(Section):
@@ -67,7 +71,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
-        problems = [*_class_problems(self), *_model_problems(self), *_path_problems(self), *_start_problems(self)]
+        problems = [*_class_problems(self), *model_problems(self), *_path_problems(self), *_start_problems(self)]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -117,49 +121,6 @@ def _own_class_problems(data: Data, tables: Mapping[str, Mapping[str, Any]]) -> 
     ]
 
 
-def _model_problems(params: Params) -> list[str]:
-    model, backbone = params.model, BACKBONES.get(params.model.backbone)
-    if backbone is None:
-        return [
-            f"model.backbone: must be one of {', '.join(BACKBONES)}, not '{model.backbone}'"
-            f"{nearest(model.backbone, BACKBONES)}"
-        ]
-    message = lacking(model.backbone, backbone)
-    return [*([message] if message else []), *_imagenet_problems(model, backbone), *_crop_problems(params)]
-
-
-def _imagenet_problems(model: Model, backbone: Backbone) -> list[str]:
-    """What is wrong with weights by name; those in a file are judged when it is read (dstc/models/weights.py)."""
-    name = f"model.initial_weights '{model.initial_weights}'"
-    if model.initial_weights not in IMAGENET:
-        return []
-    if model.initial_weights not in backbone.weights_by_name:
-        others = ", ".join(f"'{other}'" for other in (*backbone.weights_by_name, "none"))
-        return [f"{name}: there are none for '{model.backbone}'; use {others} or a file"]
-    whose = "timm's" if backbone.timm_weights else "torchvision's"
-    if model.normalization != "imagenet_rgb":
-        return [f"{name} are {whose}, made for model.normalization 'imagenet_rgb', not '{model.normalization}'"]
-    if backbone.bottlenecks and model.stride_on != "second_conv":
-        return [f"{name} are {whose}, made for model.stride_on 'second_conv', not '{model.stride_on}'"]
-    return []
-
-
-def _crop_problems(params: Params) -> list[str]:
-    least = 2 * params.model.output_stride  # of features of a single pixel BatchNorm can take no statistics
-    trainings = {
-        "warm_up.source": params.warm_up.source,
-        "warm_up.target": params.warm_up.target,
-        "joint": params.joint,
-        "co_train": params.co_train,
-    }
-    return [
-        f"{name}.crop: sides must be at least {least} at model.output_stride {params.model.output_stride}, "
-        f"not {training.crop}"
-        for name, training in trainings.items()
-        if min(training.crop) < least
-    ]
-
-
 def _start_problems(params: Params) -> list[str]:
     if params.co_train.initialization == "both_from_joint" and params.joint.iterations == 0:
         return [
@@ -183,9 +144,16 @@ def _path_problems(params: Params) -> list[str]:
     return problems
 
 
-def read_params(path: Path = Path("params.yaml")) -> Params:
-    """Read and check a parameter file; raise UserError with one line for each problem."""
-    return check_params(read_yaml(path), str(path))
+def read_params(path: Path = Path("params.yaml"), *, tell: Sequence[str] = ()) -> Params:
+    """Read and check a parameter file; raise UserError with one line for each problem.
+
+    Of the sections `tell`, those that a stage tracks, it is printed what has no effect beside the rest.
+    """
+    params = check_params(read_yaml(path), str(path))
+    if not was_launched():  # the process that started this one has told it
+        for note in notes(params, tell):
+            print(f"note: {note}", flush=True)
+    return params
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ Threads = Annotated[int, Field(ge=0, le=1024)]  # torch dies of millions
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Rate = Annotated[float, Field(gt=0, le=10)]
 WidthHeight = Annotated[list[Count], Field(min_length=2, max_length=2)]
+AtrousRates = Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=1, max_length=16)]
 Scale = Annotated[float, Field(ge=0.1, le=10)]
 Window = Annotated[
     list[Annotated[int, Field(ge=16)]], Field(min_length=2, max_length=2)
@@ -90,11 +91,11 @@ class Model(Section):
     initial_weights: Text
     stride_on: Literal["first_conv", "second_conv"]
     output_stride: Literal[8, 16]
+    atrous_rates: AtrousRates
     normalization: Literal["caffe_bgr", "imagenet_rgb"]
     batch_norm_affine: Literal["frozen", "trained"]
     batch_norm_statistics: Literal["batch", "running"]
     precision: Literal["fp32", "bf16"]
-    synchronized_batch_norm: bool
 
 
 class Optim(Section):

@@ -28,11 +28,6 @@ PATIENCE = timedelta(days=30)
 HEAD_START = 10.0  # seconds: torchrun ends the others within a tenth of one, on a machine that has time for it
 
 
-def was_launched() -> bool:
-    """Whether torchrun started this process."""
-    return "TORCHELASTIC_RUN_ID" in os.environ and "RANK" in os.environ
-
-
 def count() -> int:
     """How many processes there are."""
     return dist.get_world_size() if dist.is_initialized() else 1

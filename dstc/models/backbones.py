@@ -20,6 +20,7 @@ class Backbone:
     Its modules turn (N, 3, H, W) float32 into (N, out_channels, ceil(H/output_stride), ceil(W/output_stride)) and have both
     numbers as attributes. For `runtime.gradient_checkpointing`, blocks are the children of its sequences, or what it has as
     `blocks`.
+    Without `batch_norm` the network has LayerNorms, which have neither statistics nor anything to freeze.
     `on_imagenet`: torchvision has ImageNet weights for a network of this very name. `timm_weights`:
     the network is one of the library timm, and this is what it calls the ImageNet weights that were made for
     `model.normalization` imagenet_rgb; of some networks its first choice was made for another (resnet50d's, for one).
@@ -28,6 +29,7 @@ class Backbone:
     build: str
     options: Mapping[str, Any] = field(default_factory=dict)
     bottlenecks: bool = False
+    batch_norm: bool = True
     on_imagenet: bool = False
     timm_weights: str = ""
 
@@ -53,10 +55,18 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
         "mobilenet_v2": Backbone("dstc.models.mobilenet_v2:MobileNetV2", on_imagenet=True),
         "narrow_resnet": Backbone(_RESNET, {"blocks": (1, 1, 1, 1), "stem": 16}, bottlenecks=True),
         "convnext_tiny": Backbone(
-            _TIMM, {"architecture": "convnext_tiny", "dilated": True}, timm_weights="convnext_tiny.fb_in1k"
+            _TIMM,
+            {"architecture": "convnext_tiny", "dilated": True},
+            batch_norm=False,
+            timm_weights="convnext_tiny.fb_in1k",
         ),
         "resnet50d": Backbone(_TIMM, {"architecture": "resnet50d", "dilated": True}, timm_weights="resnet50d.ra2_in1k"),
-        "pvt_v2_b2": Backbone(_TIMM, {"architecture": "pvt_v2_b2", "dilated": False}, timm_weights="pvt_v2_b2.in1k"),
+        "pvt_v2_b2": Backbone(
+            _TIMM,
+            {"architecture": "pvt_v2_b2", "dilated": False},
+            batch_norm=False,
+            timm_weights="pvt_v2_b2.in1k",
+        ),
     }
 )
 

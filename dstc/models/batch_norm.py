@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dstc.core import processes
 from dstc.core.errors import UserError
 
 _Synchronized = nn.SyncBatchNorm.forward
@@ -40,20 +38,7 @@ def synchronize(network: nn.Module) -> None:
     more = [layer for layer in batch_norms(network) if type(layer).forward not in (_BatchNorm.forward, _Synchronized)]
     if more:  # torch puts a plain layer in its place: timm's BatchNormAct2d would lose its activation
         raise UserError(
-            f"model.synchronized_batch_norm: true, but a {type(more[0]).__name__} of this model.backbone does more than "
-            "normalize, and torch would drop that; set it to false"
+            f"runtime.processes: several share BatchNorm's statistics, but a {type(more[0]).__name__} of this "
+            "model.backbone does more than normalize, and torch would drop that; set runtime.processes to 1"
         )
     nn.SyncBatchNorm.convert_sync_batchnorm(network)
-
-
-@torch.no_grad()
-def average_statistics(network: nn.Module) -> None:
-    """Replace running statistics that each process took of its own images by their mean, so that all are the same again."""
-    moving = [layer for layer in batch_norms(network) if layer.training and not isinstance(layer, nn.SyncBatchNorm)]
-    statistics = [
-        buffer for layer in moving for buffer in (layer.running_mean, layer.running_var) if buffer is not None
-    ]
-    processes.total_in_place(statistics)
-    if processes.count() > 1:
-        for statistic in statistics:
-            statistic /= processes.count()

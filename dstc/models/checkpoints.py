@@ -7,6 +7,7 @@ import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -19,6 +20,9 @@ from dstc.core.files import atomic_write
 
 FORMAT = "dstc network 1"
 SAFETENSORS = ".safetensors"  # the ending by which such a file is told from torch's own
+
+AS_RELEASED: Mapping[str, Any] = MappingProxyType({"output_stride": 8, "atrous_rates": [6, 12, 18, 24]})
+"""Values of section `model` that the released code has, and files from before they were parameters, which do not say so."""
 
 
 def save_network(path: Path, network: nn.Module, description: Mapping[str, Any]) -> None:
@@ -103,7 +107,7 @@ def description_in(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: does not say which classes it was trained for; it is damaged, or of another version")
     if not isinstance(description.get("model"), dict):
         raise UserError(f"{path}: does not say which model it holds; it is damaged, or of another version")
-    return description
+    return {**description, "model": {**AS_RELEASED, **description["model"]}}
 
 
 def plain_state(content: Any, path: Path) -> Mapping[str, Tensor]:

@@ -1,7 +1,8 @@
-"""DeepLabV2: a dilated backbone, four atrous classifiers whose outputs are summed, logits at the image's size."""
+"""DeepLabV2: a dilated backbone, atrous classifiers whose outputs are summed, logits at the image's size."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Self
 
@@ -14,12 +15,11 @@ from dstc.core.errors import UserError
 from dstc.models.backbones import BACKBONES, lacking
 from dstc.models.batch_norm import batch_norms
 
-ATROUS_RATES = (6, 12, 18, 24)
-
 
 class DeepLabV2(nn.Module):
     """Semantic segmentation network of the paper's setting (Chen et al., DeepLab, TPAMI 2017).
 
+    It has a classifier for each of the `atrous_rates`, which are 6, 12, 18 and 24 in the paper.
     `batch_norm_affine` "frozen" keeps BatchNorm's scale and shift as they were loaded (as the released code does);
     `batch_norm_statistics` "running" normalizes with the running statistics in training as well, and leaves them alone.
     Both mean nothing to a network of LayerNorms (convnext_tiny, pvt_v2_b2), which has no such statistics.
@@ -31,6 +31,7 @@ class DeepLabV2(nn.Module):
         backbone: nn.Module,
         num_classes: int,
         *,
+        atrous_rates: Sequence[int],
         batch_norm_affine: str = "frozen",
         batch_norm_statistics: str = "batch",
         precision: str = "fp32",
@@ -41,7 +42,7 @@ class DeepLabV2(nn.Module):
         self.output_stride = int(backbone.output_stride)  # type: ignore[arg-type]
         self.classifier = nn.ModuleList(
             nn.Conv2d(backbone.out_channels, num_classes, kernel_size=3, padding=rate, dilation=rate)  # type: ignore[arg-type]
-            for rate in ATROUS_RATES
+            for rate in atrous_rates
         )
         self.num_classes = num_classes
         self.batch_norm_statistics = batch_norm_statistics
@@ -121,6 +122,7 @@ def build_network(
     *,
     stride_on: str,
     output_stride: int,
+    atrous_rates: Sequence[int],
     batch_norm_affine: str,
     batch_norm_statistics: str,
     precision: str,
@@ -132,6 +134,7 @@ def build_network(
         return DeepLabV2(
             build_backbone(backbone, stride_on=stride_on, output_stride=output_stride),
             num_classes,
+            atrous_rates=atrous_rates,
             batch_norm_affine=batch_norm_affine,
             batch_norm_statistics=batch_norm_statistics,
             precision=precision,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ class NetworkBuilder:
     initial_weights: str
     stride_on: str
     output_stride: int
+    atrous_rates: Sequence[int]
     normalization: str
     batch_norm_affine: str
     batch_norm_statistics: str
@@ -83,6 +84,7 @@ class NetworkBuilder:
             len(self.classes),
             stride_on=self.stride_on,
             output_stride=self.output_stride,
+            atrous_rates=self.atrous_rates,
             batch_norm_affine=self.batch_norm_affine,
             batch_norm_statistics=self.batch_norm_statistics,
             precision=self.precision,

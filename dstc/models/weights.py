@@ -2,13 +2,13 @@
 
 Some of these load into a network of another form without an error and are wrong there, so that is refused here:
 
-| kind | told by | stride_on | normalization | output_stride |
+| kind | told by | stride_on | normalization | output_stride, atrous_rates |
 |---|---|---|---|---|
 | DeepLab init file (Caffe) | keys begin with `Scale.` | first_conv | caffe_bgr | any |
 | ResNet of torchvision | `conv1.weight` at the top | second_conv | imagenet_rgb | any |
 | MobileNetV2 features of torchvision | keys begin with `features.` | - | imagenet_rgb | any |
 | network of timm | a first layer that timm alone calls so | - | imagenet_rgb | any |
-| checkpoint of the released code | keys begin with `segnet.` | first_conv | caffe_bgr | 8 |
+| checkpoint of the released code | keys begin with `segnet.` | first_conv | caffe_bgr | as released |
 | checkpoint of this project | its format field | as it says | as it says | as it says |
 
 What other programs put around a state dict is taken off first (dstc/models/wrappers.py).
@@ -30,11 +30,11 @@ from torch import Tensor
 from dstc.core.errors import UserError
 from dstc.core.taxonomy import KNOWN_CLASSES
 from dstc.models.backbones import BACKBONES, IMAGENET
-from dstc.models.checkpoints import FORMAT, described_in, load_strictly, plain_state, read_tensors
+from dstc.models.checkpoints import AS_RELEASED, FORMAT, described_in, load_strictly, plain_state, read_tensors
 from dstc.models.deeplab_v2 import DeepLabV2
 from dstc.models.wrappers import inner_state, without_prefixes
 
-FORM = ("backbone", "stride_on", "output_stride", "normalization")
+FORM = ("backbone", "stride_on", "output_stride", "normalization", "atrous_rates")
 """The parameters of section `model` that belong to a network's weights."""
 
 Form = Mapping[str, Any]
@@ -117,8 +117,7 @@ def _refuse_without_description(path: Path, state: Mapping[str, Tensor]) -> None
 
 
 def _of_this_project(path: Path, described: Mapping[str, Any], state: Mapping[str, Tensor]) -> Weights:
-    model = {"output_stride": 8, **described["model"]}  # files from before it was a parameter do not name it
-    made_for = {key: model.get(key) for key in FORM}
+    made_for = {key: described["model"].get(key) for key in FORM}
     if made_for["backbone"] not in BACKBONES:
         raise UserError(
             f"{path}: was trained with model.backbone '{made_for['backbone']}', which dstc/models/backbones.py does not have"
@@ -135,7 +134,7 @@ def _of_the_released_code(path: Path, content: Mapping[str, Tensor]) -> Weights:
         raise UserError(
             f"{path}: is {kind}, whose layer6 must have {' or '.join(map(str, known))} outputs, not {outputs}"
         )
-    made_for = {"stride_on": "first_conv", "output_stride": 8, "normalization": "caffe_bgr"}
+    made_for = {"stride_on": "first_conv", "normalization": "caffe_bgr", **AS_RELEASED}
     return Weights(str(path), kind, made_for, state, classes=known[outputs])
 
 

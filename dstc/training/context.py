@@ -82,13 +82,15 @@ class TrainingContext:
         return Learner(name, network, optimizer)
 
     def _synchronize(self, network: nn.Module) -> None:
+        """Take batch statistics over all processes: of each one's own images, their number would change the step."""
         takes_batch_statistics = any(layer.training for layer in batch_norms(network))
-        if processes.count() == 1 or not takes_batch_statistics or not self.model.synchronized_batch_norm:
+        if processes.count() == 1 or not takes_batch_statistics:
             return
         if self.device.type == "cpu":
             raise UserError(
-                "model.synchronized_batch_norm: true, but torch synchronizes batch statistics on GPUs only; set it to "
-                "false, or model.batch_norm_statistics to running, or runtime.processes to 1"
+                f"runtime.processes is {processes.count()}, but torch takes BatchNorm's statistics over the batch of "
+                "several processes on GPUs only; set runtime.processes to 1, or model.batch_norm_statistics and "
+                "co_train.student_batch_norm and .teacher_batch_norm to running"
             )
         synchronize(network)
 

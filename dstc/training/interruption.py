@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from dstc.core import processes
 from dstc.core.interruption import Interrupted, held_back, listening, received
+from dstc.core.launched import was_launched
 
 
 class Interruption:
@@ -62,7 +63,7 @@ def _is_orphan() -> bool:
 
     What torchrun has started is not dvc's child; its launcher is, and looks for it.
     """
-    return not processes.was_launched() and "DVC_STAGE" in os.environ and os.getpgid(os.getppid()) != os.getpgrp()
+    return not was_launched() and "DVC_STAGE" in os.environ and os.getpgid(os.getppid()) != os.getpgrp()
 
 
 @contextmanager

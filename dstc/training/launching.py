@@ -14,6 +14,7 @@ from dstc.core import cores, processes
 from dstc.core.device import choose_device, gpus, use
 from dstc.core.errors import UserError
 from dstc.core.interruption import Interrupted, before_the_end
+from dstc.core.launched import was_launched
 from dstc.training.interruption import Interruption
 
 SEVERAL_MACHINES = "PET_NNODES"  # torchrun's own variable for --nnodes
@@ -28,7 +29,7 @@ def in_processes(
     `command` is this stage's module and arguments, which torchrun starts, once in each process; each of them comes here
     again. `batches` are the batch sizes by parameter, which the processes share evenly.
     """
-    if processes.was_launched():
+    if was_launched():
         refuse_uneven(int(os.environ["WORLD_SIZE"]), batches)
         own = choose_device(device)
         use(own)

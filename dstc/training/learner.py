@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from dstc.core import processes
 from dstc.core.batches import LabeledBatch
 from dstc.core.errors import UserError
-from dstc.models.batch_norm import average_statistics
 
 
 class Learner:
@@ -44,7 +43,6 @@ class Learner:
         gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
         processes.total_in_place(gradients)
         self.optimizer.step()
-        average_statistics(self.network)
 
 
 class NotFiniteError(UserError):

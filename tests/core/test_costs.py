@@ -87,7 +87,7 @@ def test_a_stage_leaves_its_record(folder, monkeypatch):
             path.write_text("a.png")
 
     monkeypatch.setattr("stages.make_split.make_split", make_split)
-    monkeypatch.setattr("stages.make_split.read_params", lambda: type("Params", (), {"split": None}))
+    monkeypatch.setattr("stages.make_split.read_params", lambda **_: type("Params", (), {"split": None}))
     monkeypatch.setattr(sys, "argv", ["make_split"])
     main()
     (record,) = (folder / ".work/costs").iterdir()

@@ -45,17 +45,21 @@ def test_threads_are_as_many_as_the_cores_allowed_and_where_torch_chose_so_it_is
 @pytest.mark.skipif(cores.allowed() < 2, reason="one core has no second thread")
 @pytest.mark.parametrize("module", ["dstc.supervised", "stages.co_train", "dstc.predict"])
 def test_threads_of_torch_sleep_while_they_wait(module: str) -> None:
-    """Spinning ones take half a core or more here."""
+    """Spinning ones take half a core or more; one thread, which waits for nobody, takes a tenth of that here."""
     code = (
         f"import time, {module}, torch\n"
-        "torch.set_num_threads(2)\n"
-        "numbers, began = torch.zeros(10**6).add_(1), time.process_time()\n"
-        "for _ in range(100): numbers.add_(1), time.sleep(0.003)\n"
-        "print(time.process_time() - began)\n"
+        "numbers = torch.zeros(10**6)\n"
+        "def cost(threads):\n"
+        "    torch.set_num_threads(threads)\n"
+        "    numbers.add_(1)\n"
+        "    began = time.process_time()\n"
+        "    for _ in range(100): numbers.add_(1), time.sleep(0.003)\n"
+        "    return time.process_time() - began\n"
+        "print(cost(2) / cost(1))\n"
     )
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_"))}
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root, env=environment
     )
-    assert float(done.stdout) < 0.3
+    assert float(done.stdout) < 4

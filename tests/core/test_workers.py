@@ -169,7 +169,7 @@ def test_a_signal_is_answered_while_an_item_is_waited_for() -> None:
     began = time.monotonic()
     with listening(), pytest.raises(Interrupted):
         next(items)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 120  # of the 1000 that the items take
 
 
 def test_workers_that_cannot_be_started_are_told_with_their_limit() -> None:
@@ -197,7 +197,7 @@ def test_workers_end_when_their_main_process_is_killed() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     pids = done.stdout.split()
     assert len(pids) == 4
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while any(_lives(pid) for pid in pids):
         assert time.monotonic() < until
         time.sleep(0.05)

@@ -98,6 +98,7 @@ def test_images_that_no_stride_divides_are_scored_at_their_own_size(
         19,
         stride_on="first_conv",
         output_stride=output_stride,
+        atrous_rates=(6, 12, 18, 24),
         batch_norm_affine="trained",
         batch_norm_statistics="batch",
         precision="fp32",

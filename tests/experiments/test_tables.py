@@ -45,6 +45,22 @@ def test_the_interval_is_that_of_a_paired_t_test(base_first: bool) -> None:
     assert f"| 4 | {statistics.mean(sides[0]):.1f} ± {statistics.stdev(sides[0]):.1f} |" in line
 
 
+def test_a_study_of_twelve_seeds_has_its_interval() -> None:
+    """An earlier table knew Student's t for ten seeds at most."""
+    seeds = range(12)
+    scores = {
+        "plain": [30 + (7 * seed % 12) / 4 for seed in seeds],
+        "changed": [31 + (5 * seed % 12) / 3 for seed in seeds],
+    }
+    rows = [
+        {"what": what, "seed": seed, "miou": miou} for what, mious in scores.items() for seed, miou in enumerate(mious)
+    ]
+    expected = stats.ttest_rel(scores["changed"], scores["plain"]).confidence_interval(0.95)
+    shown = table(pd.DataFrame(rows), Layout(("what",), base="plain"))
+    (line,) = [line for line in shown.splitlines() if line.startswith("| changed | 12 |")]
+    assert f"[{expected.low:+.1f}, {expected.high:+.1f}]" in line
+
+
 def test_only_seeds_that_both_have_are_paired_and_one_has_no_interval() -> None:
     layout = Layout(("what",), base="plain")
     one = MADE_UP[(MADE_UP["what"] == "plain") | (MADE_UP["seed"] == 1)]

@@ -64,7 +64,7 @@ def chosen_classes(listed: np.ndarray) -> Tensor:
 
 
 def full_width(blocks: tuple[int, int, int, int]) -> DeepLabV2:
-    return DeepLabV2(ResNet(blocks, stem=64, stride_on="first_conv"), NUM_CLASSES)
+    return DeepLabV2(ResNet(blocks, stem=64, stride_on="first_conv"), NUM_CLASSES, atrous_rates=(6, 12, 18, 24))
 
 
 def load(network: DeepLabV2, state: Mapping[str, np.ndarray]) -> None:

@@ -48,6 +48,7 @@ def tiny_network(recorded_as: str) -> DeepLabV2:
         NUM_CLASSES,
         stride_on="first_conv",
         output_stride=8,
+        atrous_rates=(6, 12, 18, 24),
         batch_norm_affine="frozen",
         batch_norm_statistics="batch",
         precision="fp32",

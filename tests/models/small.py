@@ -9,6 +9,7 @@ def small_network(seed: int = 0, **changes: Any) -> DeepLabV2:
     known = {
         "stride_on": "first_conv",
         "output_stride": 8,
+        "atrous_rates": (6, 12, 18, 24),
         "batch_norm_affine": "trained",
         "batch_norm_statistics": "batch",
         "precision": "fp32",

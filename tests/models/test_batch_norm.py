@@ -35,7 +35,7 @@ def test_a_layer_that_does_more_than_normalize_is_not_replaced_by_one_that_does_
         def forward(self, features: Tensor) -> Tensor:
             return super().forward(features).relu()
 
-    with pytest.raises(UserError, match=r"synchronized_batch_norm: true, but a WithActivation of this model\.backbone"):
+    with pytest.raises(UserError, match=r"but a WithActivation of this model\.backbone does more than"):
         synchronize(nn.Sequential(nn.BatchNorm2d(3), WithActivation(3)))
 
 

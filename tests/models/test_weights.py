@@ -1,6 +1,7 @@
 """Files of weights with random values in the forms that are about: what is loaded, and what is refused."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,13 @@ from dstc.models.weights import initial_weights, read_checkpoint, read_weights
 from tests.golden.recorded import arrays
 from tests.models.small import small_network
 
-CAFFE = {"backbone": "resnet50", "stride_on": "first_conv", "output_stride": 8, "normalization": "caffe_bgr"}
+CAFFE: dict[str, Any] = {
+    "backbone": "resnet50",
+    "stride_on": "first_conv",
+    "output_stride": 8,
+    "normalization": "caffe_bgr",
+    "atrous_rates": [6, 12, 18, 24],
+}
 TORCHVISION = CAFFE | {"stride_on": "second_conv", "normalization": "imagenet_rgb"}
 MOBILENET = TORCHVISION | {"backbone": "mobilenet_v2"}
 NARROW = CAFFE | {"backbone": "narrow_resnet"}
@@ -32,6 +39,7 @@ def network_of(form: Form, num_classes: int = 19) -> DeepLabV2:
         num_classes,
         stride_on=form["stride_on"],
         output_stride=form["output_stride"],
+        atrous_rates=form["atrous_rates"],
         batch_norm_affine="frozen",
         batch_norm_statistics="batch",
         precision="fp32",
@@ -247,8 +255,9 @@ def test_a_checkpoint_of_this_project_fills_the_whole_network(tmp_path: Path) ->
     assert_unchanged(network, state_of(saved))
 
 
-def test_a_checkpoint_of_before_the_output_stride_was_a_parameter_has_8(tmp_path: Path) -> None:
-    model = {key: value for key, value in NARROW.items() if key != "output_stride"}
+@pytest.mark.parametrize("parameter", ["output_stride", "atrous_rates"])
+def test_a_checkpoint_of_before_this_was_a_parameter_has_the_released_value(tmp_path: Path, parameter: str) -> None:
+    model = {key: value for key, value in NARROW.items() if key != parameter}
     save_network(tmp_path / "a.pth", small_network(3), {"classes": ["road"], "model": model})
     assert read_checkpoint(tmp_path / "a.pth").made_for == NARROW
 
@@ -269,6 +278,7 @@ def test_a_checkpoint_of_before_the_output_stride_was_a_parameter_has_8(tmp_path
         (released_file, {"stride_on": "second_conv"}, ("released", "stride_on 'first_conv'", "'second_conv'")),
         (released_file, {"normalization": "imagenet_rgb"}, ("released", "'caffe_bgr'", "'imagenet_rgb'")),
         (released_file, {"output_stride": 16}, ("released", "output_stride '8'", "'16'")),
+        (released_file, {"atrous_rates": [6]}, ("released", "atrous_rates '[6, 12, 18, 24]'", "'[6]'")),
         (released_file, {"backbone": "narrow_resnet"}, ("released", "does not fit model.backbone 'narrow_resnet'")),
         (mobilenet_file, {"backbone": "narrow_resnet"}, ("MobileNetV2", "does not fit", "'narrow_resnet'")),
     ],
@@ -291,15 +301,16 @@ def test_a_form_that_the_file_was_not_made_for_is_refused_with_both_sides_named(
         ("backbone", "resnet101", "narrow_resnet"),
         ("stride_on", "second_conv", "first_conv"),
         ("output_stride", 16, 8),
+        ("atrous_rates", [6, 12, 18, 23], [6, 12, 18, 24]),
         ("normalization", "imagenet_rgb", "caffe_bgr"),
     ],
 )
 def test_a_checkpoint_that_was_trained_in_another_form_is_refused_with_both_sides_named(
-    tmp_path: Path, key: str, was: str, now: str
+    tmp_path: Path, key: str, was: Any, now: Any
 ) -> None:
     save_checkpoint(tmp_path / "a.pth", **{key: was})
-    message = rf"a\.pth: is a checkpoint of this project, made for model\.{key} '{was}', but it is '{now}'"
-    with pytest.raises(UserError, match=message):
+    message = f"a.pth: is a checkpoint of this project, made for model.{key} '{was}', but it is '{now}'"
+    with pytest.raises(UserError, match=re.escape(message)):
         load(small_network(), tmp_path / "a.pth", NARROW)
 
 

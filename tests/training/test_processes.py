@@ -19,7 +19,6 @@ from tests.training.trained import largest_difference, trained
 
 REPOSITORY = Path(__file__).parents[2]
 RUNNING = {"model": {"batch_norm_statistics": "running"}}
-OWN_STATISTICS = {"model": {"batch_norm_statistics": "batch", "synchronized_batch_norm": False}}
 CASES: dict[str, dict[str, Any]] = {
     "plain": RUNNING,
     "other sizes": RUNNING | {"batch": {"source": 6, "labeled_target": 4, "unlabeled_target": 2}},
@@ -33,8 +32,6 @@ CASES: dict[str, dict[str, Any]] = {
         "class_weights": "inverse_log",
     },
     "averaged, checkpointed": RUNNING | {"ema_decay": 0.5, "runtime": {"gradient_checkpointing": True}},
-    "own statistics": OWN_STATISTICS | {"teacher_batch_norm": "batch"},
-    "own statistics, averaged": OWN_STATISTICS | {"teacher_batch_norm": "batch", "ema_decay": 0.5},
 }
 
 ROUNDING = 5e-3  # of three iterations; a wrong share of a loss is off by a tenth and more
@@ -72,7 +69,7 @@ def in_two(folder_of_two: Path) -> dict[str, tuple[Numbers, Numbers]]:
     return {name: (first[name], second[name]) for name in CASES}
 
 
-@pytest.mark.parametrize("case", [name for name in CASES if "own statistics" not in name])
+@pytest.mark.parametrize("case", CASES)
 def test_two_processes_train_what_one_trains(
     in_two: dict[str, tuple[Numbers, Numbers]], tmp_path: Path, case: str
 ) -> None:
@@ -85,19 +82,9 @@ def test_two_processes_train_what_one_trains(
 
 @pytest.mark.parametrize("case", CASES)
 def test_both_processes_hold_the_same_bits(in_two: dict[str, tuple[Numbers, Numbers]], case: str) -> None:
-    """Also with batch statistics that each takes of its own images: the running ones are averaged."""
     first, second = in_two[case]
     assert first.keys() == second.keys()
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
-
-
-def test_statistics_of_ones_own_images_make_another_step(
-    in_two: dict[str, tuple[Numbers, Numbers]], tmp_path: Path
-) -> None:
-    case = "own statistics"
-    difference, where = largest_difference(trained(tmp_path, **CASES[case]), in_two[case][0])
-    print(f"difference of own statistics: {difference:.1e} in {where}")
-    assert difference > 10 * ROUNDING
 
 
 def test_shared_validation_counts_exactly_what_one_process_counts(folder_of_two: Path, tmp_path: Path) -> None:
