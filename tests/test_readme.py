@@ -11,7 +11,7 @@ import torch
 from ruamel.yaml import YAML
 from torchvision.models import resnet152
 
-from dstc.config import params
+from dstc.config import model_rules, params
 from dstc.models import deeplab_v2
 from dstc.models.backbones import BACKBONES, Backbone
 from dstc.preparation.label_rules import label_rules, task_classes
@@ -184,7 +184,7 @@ def test_the_entry_that_contributing_shows_is_all_that_a_backbone_takes(monkeypa
     shown = re.search(r'^"(resnet152)": (Backbone\(.+\)),$', CONTRIBUTING.read_text(), re.MULTILINE)
     assert shown
     entry = eval(shown[2], {"Backbone": Backbone})
-    for module in (params, deeplab_v2):
+    for module in (model_rules, deeplab_v2):
         monkeypatch.setattr(module, "BACKBONES", {**BACKBONES, shown[1]: entry})
     model = {"backbone": "resnet152", "initial_weights": "imagenet", "stride_on": "second_conv"}
     params.check_params(raw_params(model=model), "params.yaml")

@@ -35,12 +35,16 @@ SOURCE_BIASED, TARGET_BIASED = "source_biased", "target_biased"
 SOURCE_BIASED_LOSSES = ("source_cross_entropy", "alignment", "target_cross_entropy", "cross_supervision")
 TARGET_BIASED_LOSSES = ("combined_cross_entropy", "cross_supervision")
 PASTE = "paste"
-CLASS_MIX = {SOURCE_BIASED: "class_mix_source_biased", TARGET_BIASED: "class_mix_target_biased"}
+CLASS_MIX_DRAW = {SOURCE_BIASED: "class_mix_source_biased", TARGET_BIASED: "class_mix_target_biased"}
 
 
 @dataclass(frozen=True)
 class Method:
-    """The switches of a step, under the names of section `co_train`."""
+    """The switches of a step, under the names of section `co_train`.
+
+    The defaults are those of presets/_recommended.yaml, for users of `dstc.api`; the pipeline sets every one. With a
+    `confidence_threshold` the weight of cross supervision is the share of pixels surer than it; no pixel is left out.
+    """
 
     combination: str = "differentiated"
     alignment_weight: float = 0.1
@@ -68,16 +72,19 @@ def co_training_step(
 
     `teachers` label and are aligned to: the branches themselves, as in the paper, or averages of them. `class_weights` (K,)
     are those of every cross entropy. Each loss is back-propagated before the next pass: one graph is alive at a time.
+
+    `b1(batch)` and `b2(batch)` give logits and labels of this process's share of a batch, which is what `ce` takes. The
+    caller sets the learning rate, updates averaged teachers, and leaves unlabeled images out until they are used.
     """
     ce = partial(cross_entropy, class_weights=class_weights, total=processes.total)
     source, labeled_target = combine_whole_images(batch.source, batch.labeled_target)  # data combination 1
-    taught = Teaching(teachers, batch, method, choose, augment)
+    teaching = Teaching(teachers, batch, method, choose, augment)
 
     b1.zero_grad()
-    b1.back_propagate(_losses_on_source(b1, source, taught, ce), {"alignment": method.alignment_weight})
+    b1.back_propagate(_losses_on_source(b1, source, teaching, ce), {"alignment": method.alignment_weight})
     b1.back_propagate({"target_cross_entropy": ce(*b1(labeled_target))})
-    if taught.cross_supervises:
-        unlabeled, weight = taught.unlabeled(SOURCE_BIASED, labeled_by=TARGET_BIASED)
+    if teaching.cross_supervises:
+        unlabeled, weight = teaching.for_student(SOURCE_BIASED, labeled_by=TARGET_BIASED)
         b1.back_propagate({"cross_supervision": weight * ce(*b1(unlabeled))})
     if method.update == "sequential":
         b1.step()
@@ -85,32 +92,32 @@ def co_training_step(
     b2.zero_grad()
     if method.combination == "differentiated":
         combined = combine_within_images(source, labeled_target, choose(PASTE, source.label))  # data combination 2
-        taught.seen["combination_2"] = combined
+        teaching.seen["combination_2"] = combined
         b2.back_propagate({"combined_cross_entropy": ce(*b2(combined))})
     else:
         b2.back_propagate({"source_cross_entropy": ce(*b2(source))})
         b2.back_propagate({"target_cross_entropy": ce(*b2(labeled_target))})
-    if taught.cross_supervises:
-        unlabeled, weight = taught.unlabeled(TARGET_BIASED, labeled_by=SOURCE_BIASED)
+    if teaching.cross_supervises:
+        unlabeled, weight = teaching.for_student(TARGET_BIASED, labeled_by=SOURCE_BIASED)
         b2.back_propagate({"cross_supervision": weight * ce(*b2(unlabeled))})
 
     if method.update == "simultaneous":
         b1.step()
     b2.step()
-    return taught.seen
+    return teaching.seen
 
 
 def _losses_on_source(
-    b1: Learner, source: LabeledBatch, taught: Teaching, ce: Callable[[Tensor, Tensor], Tensor]
+    b1: Learner, source: LabeledBatch, teaching: Teaching, ce: Callable[[Tensor, Tensor], Tensor]
 ) -> dict[str, Tensor]:
     """Cross entropy, and target-preferred alignment: both of one pass."""
-    method = taught.method
-    target_biased, pixels = taught.class_sums if method.alignment_weight else (None, None)
+    method = teaching.method
+    teacher_sums, pixels = teaching.on_source if method.alignment_weight else (None, None)
     logits, label = b1(source)
     losses = {"source_cross_entropy": ce(logits, label)}
-    if target_biased is not None and pixels is not None:
+    if teacher_sums is not None and pixels is not None:
         sums, _ = class_sums(logits, label, counts_void=method.alignment_counts_void)
-        losses["alignment"] = target_preferred_alignment(processes.total(sums), target_biased, pixels)
+        losses["alignment"] = target_preferred_alignment(processes.total(sums), teacher_sums, pixels)
     return losses
 
 
@@ -126,31 +133,32 @@ class Teaching:
         self._labels: dict[str, tuple[Tensor, Tensor | float]] = {}
         if method.teachers_run == "first":
             if method.alignment_weight:
-                _ = self.class_sums
+                _ = self.on_source
             if self.cross_supervises:
-                self._labels_by(TARGET_BIASED), self._labels_by(SOURCE_BIASED)
+                self._labels_by(TARGET_BIASED)
+                self._labels_by(SOURCE_BIASED)
 
     @property
     def cross_supervises(self) -> bool:
         return self.method.cross_supervision and self.batch.unlabeled_target is not None
 
     @cached_property
-    def class_sums(self) -> tuple[Tensor, Tensor]:
-        """Of the target-biased teacher on the whole source batch."""
+    def on_source(self) -> tuple[Tensor, Tensor]:
+        """Class sums of the target-biased teacher on the whole source batch, and the pixels of each class."""
         source, teacher = self.batch.source, self.teachers.target_biased
         with teacher_mode(teacher, self.method.teacher_batch_norm):
             logits = teacher(processes.share(source.image))
         sums, pixels = class_sums(logits, processes.share(source.label), counts_void=self.method.alignment_counts_void)
         return processes.total(sums), processes.total(pixels)
 
-    def unlabeled(self, student: str, *, labeled_by: str) -> tuple[LabeledBatch, Tensor | float]:
+    def for_student(self, student: str, *, labeled_by: str) -> tuple[LabeledBatch, Tensor | float]:
         """Unlabeled images with the other branch's pseudo-labels, mixed, as the student sees them; the loss's weight."""
         assert self.batch.unlabeled_target is not None
         images = self.batch.unlabeled_target.image
         labels, weight = self._labels_by(labeled_by)
         mixed = LabeledBatch(images, labels)
         if self.method.class_mix:
-            mixed, _ = class_mix(images, labels, self.choose(CLASS_MIX[student], labels))
+            mixed, _ = class_mix(images, labels, self.choose(CLASS_MIX_DRAW[student], labels))
         mixed = LabeledBatch(self.augment(student, mixed.image), mixed.label)
         self.seen |= {f"pseudo_label_by_{labeled_by}": labels, f"mixed_for_{student}": mixed}
         return mixed, weight
@@ -160,7 +168,8 @@ class Teaching:
         if name not in self._labels:
             assert self.batch.unlabeled_target is not None
             teacher: nn.Module = getattr(self.teachers, name)
-            images, padding = map(processes.share, vars(self.batch.unlabeled_target).values())
+            unlabeled = self.batch.unlabeled_target
+            images, padding = processes.share(unlabeled.image), processes.share(unlabeled.label)
             with teacher_mode(teacher, self.method.teacher_batch_norm):
                 logits = teacher(images)
             label, threshold = pseudo_label(logits, padding), self.method.confidence_threshold

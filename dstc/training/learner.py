@@ -21,7 +21,7 @@ class Learner:
 
     def __init__(self, name: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self.name, self.network, self.optimizer = name, network, optimizer
-        self.losses: dict[str, Tensor] = {}  # unweighted, as "name of the learner/name of the loss"
+        self.losses: dict[str, Tensor] = {}  # as handed over, by "name of the learner/name of the loss"
 
     def __call__(self, batch: LabeledBatch) -> tuple[Tensor, Tensor]:
         """Logits (N, K, H, W) and labels (N, H, W) of this process's share of a batch."""

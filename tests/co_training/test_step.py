@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dstc.co_training.step import CLASS_MIX, PASTE, Method, co_training_step
+from dstc.co_training.step import CLASS_MIX_DRAW, PASTE, Method, co_training_step
 from dstc.core.batches import LabeledBatch
 from dstc.method.batches import CoTrainingBatch
 from dstc.method.class_mix import sample_half_of_classes
@@ -282,7 +282,7 @@ def test_classes_are_chosen_by_name_so_that_no_draw_depends_on_another() -> None
         return choose(what, label)
 
     Run(choose=noting)
-    assert asked == [CLASS_MIX["source_biased"], PASTE, CLASS_MIX["target_biased"]]
+    assert asked == [CLASS_MIX_DRAW["source_biased"], PASTE, CLASS_MIX_DRAW["target_biased"]]
 
 
 def test_one_graph_is_alive_at_a_time() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dstc.co_training.step import CLASS_MIX, PASTE, Method, Seen, co_training_step
+from dstc.co_training.step import CLASS_MIX_DRAW, PASTE, Method, Seen, co_training_step
 from dstc.core.batches import LabeledBatch
 from dstc.method.batches import CoTrainingBatch
 from dstc.method.class_mix import paste_mask
@@ -99,7 +99,7 @@ class Replay:
         rate = poly_learning_rate(2.5e-4, number - 1, schedule_iterations=250_000, power=0.9)
         for learner in self.learners.values():
             set_learning_rate(learner.optimizer, rate)
-        listed = {PASTE: "paste", CLASS_MIX["source_biased"]: "cm1", CLASS_MIX["target_biased"]: "cm2"}
+        listed = {PASTE: "paste", CLASS_MIX_DRAW["source_biased"]: "cm1", CLASS_MIX_DRAW["target_biased"]: "cm2"}
         chosen = {what: chosen_classes(self.recorded[f"{prefix}{name}.classes"]) for what, name in listed.items()}
         learners, choose = self.learners.values(), lambda what, _: chosen[what]
         seen = co_training_step(*learners, self.batch, self.method, teachers=self.branches, choose=choose)
@@ -168,7 +168,7 @@ class Replay:
             first, second = logits.topk(2, dim=1).values.unbind(1)
             record |= {
                 f"{name}.pseudo_label": recorded_label(labels),
-                f"{name}.mask": paste_mask(labels, chosen[CLASS_MIX[student]]).numpy(),
+                f"{name}.mask": paste_mask(labels, chosen[CLASS_MIX_DRAW[student]]).numpy(),
                 f"{name}.image_mix": mixed.image.numpy(),
                 f"{name}.label_mix": recorded_label(mixed.label),
                 f"{name}.teacher_logits_sum": logits.sum().numpy(),
