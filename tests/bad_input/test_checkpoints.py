@@ -66,7 +66,7 @@ TABLE: dict[str, tuple[Callable[[], Any], str]] = {
     "a folder": (lambda: (NETWORK.unlink(), NETWORK.mkdir()), "cannot be read as weights"),
     "code": (lambda: torch.save({"format": FORMAT, "state": RunsWhenLoaded()}, NETWORK), "loading it could run code"),
     "a whole network": (lambda: torch.save(torch.nn.Linear(1, 1), NETWORK), "loading it could run code"),
-    "plain weights": (content_of(lambda content: content["state"]), "not a checkpoint of this project"),
+    "plain weights": (content_of(lambda content: content["state"]), "without its description"),
     "a number": (content_of(lambda _: 3), "holds no plain state dict"),
     "no description": (content_of(lambda content: content.pop("description") and None), "does not say which classes"),
     "a description of words": (
