@@ -23,7 +23,7 @@ smoke: $(READY) .git
 	python -m tests.smoke
 
 test: $(READY) .git
-	pytest -n 2 -m "not slow" --timeout 300
+	pytest -n 2 -m "not slow" --timeout 300 --durations 15
 
 test-slow: $(READY)
 	pytest -m slow

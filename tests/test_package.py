@@ -167,7 +167,8 @@ def test_an_unknown_command_is_refused_with_the_known_ones(capsys: pytest.Captur
     with pytest.raises(SystemExit) as ended:
         main(["predct", "a.pt"])
     assert ended.value.code == 2
-    assert all(name in capsys.readouterr().err for name in ("predct", *COMMANDS))
+    shown = capsys.readouterr().err
+    assert all(name in shown for name in ("predct", *COMMANDS))
 
 
 def test_nothing_heavy_is_imported_before_the_command_is_known() -> None:

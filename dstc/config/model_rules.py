@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def model_problems(params: Params) -> list[str]:
+    """What is wrong with section `model` by itself, and beside the crops and the other sections."""
     model, backbone = params.model, BACKBONES.get(params.model.backbone)
     if backbone is None:
         return [

@@ -45,7 +45,12 @@ def test_all_switches_of_co_train_are_tried() -> None:
     assert set(SWITCHES) == set(OFF_HERE) - {"choose_checkpoint"}  # tests/co_training/test_trainer.py
 
 
-@pytest.mark.parametrize("others", OTHERS)
+QUICK = ("nothing else", "averaged teachers")  # each takes a dozen trainings
+
+
+@pytest.mark.parametrize(
+    "others", [pytest.param(one, marks=() if one in QUICK else pytest.mark.slow) for one in OTHERS]
+)
 def test_a_switch_reaches_the_weights_exactly_if_no_note_names_it(
     others: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
