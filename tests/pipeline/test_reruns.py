@@ -199,7 +199,7 @@ def comment_in(project: Project, file: str) -> None:
         ("dstc/evaluation/tables.py", ["evaluate"]),
         ("dstc/method/class_mix.py", ["co_train"]),
         ("dstc/co_training/step.py", ["co_train"]),
-        ("dstc/models/backbones.py", ["warm_up_source", "warm_up_target", "co_train", "evaluate"]),
+        ("dstc/models/backbones.py", ["warm_up_source", "warm_up_target", "joint", "co_train", "evaluate"]),
         ("dstc/world/build.py", ["prepare_data"]),
         ("dstc/split.py", ["make_split"]),
         ("dstc/core/errors.py", [stage for stage in STAGES if stage != ALWAYS_RUN]),
