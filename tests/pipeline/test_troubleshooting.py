@@ -114,4 +114,4 @@ def test_a_clone_has_line_feeds_whatever_git_is_told(project: Project, tmp_path:
     project.ok("git", "clone", "-q", "-c", "core.autocrlf=true", "-c", "core.eol=crlf", str(project.root), where)
     files = [Path(where) / name for name in files_of_the_project() if (Path(where) / name).is_file()]
     assert {Path(where) / name for name in (".ci/run", "Makefile", "dvc.yaml", "stages/list_data.py")} <= set(files)
-    assert [file for file in files if b"\r\n" in file.read_bytes()] == []
+    assert [file for file in files if file.suffix != ".png" and b"\r\n" in file.read_bytes()] == []
