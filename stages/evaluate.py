@@ -71,7 +71,7 @@ def evaluate_networks() -> None:
     chosen = choose([entry.name for entry in index.entries], settings.pictures, settings.picture_names)
     builder = builder_of(params, index.classes)
     networks = {
-        row: builder.trained(path).eval()
+        row: builder.trained(path, settings.weights).eval()
         for row, path in CHECKPOINTS.items()
         if row != "joint" or params.joint.iterations != 0
     }
@@ -110,7 +110,7 @@ def score_checkpoints(paths: Sequence[Path]) -> None:
     params = read_params()
     images = val_images(params)
     classes = images.index.classes
-    checkpoints = [read_checkpoint(path) for path in paths]
+    checkpoints = [read_checkpoint(path, params.evaluate.weights) for path in paths]
     first = checkpoints[0]
     for other in checkpoints:
         if other.made_for != first.made_for:
