@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -22,6 +23,7 @@ from experiments.tables import Layout
 from experiments.tasks import BASELINE, Run, Stage, baseline, pipeline
 
 Changes = Mapping[str, Any]
+NOTHING: Changes = MappingProxyType({})
 
 CARLA_CAMVID, EMBEDDED = "carla_camvid", "embedded"
 SEEDS = (0, 1, 2)
@@ -98,8 +100,10 @@ def mean_teacher(data: str, seed: int, iterations: int, labels: int = 15) -> Job
     return _job(data, changes, stage, key, Path(BASELINE, VALIDATION), {"one": "source_biased"})
 
 
-def co_training(data: str, seed: int, iterations: int, method: str = "co_training", labels: int = 15) -> Job:
-    changes = {**of_data(data, seed, labels), "co_train.iterations": iterations}
+def co_training(
+    data: str, seed: int, iterations: int, method: str = "co_training", labels: int = 15, changes: Changes = NOTHING
+) -> Job:
+    changes = {**of_data(data, seed, labels), "co_train.iterations": iterations, **changes}
     changes |= AS_PUBLISHED if method == "co_training_paper" else {}
     key = row_key(data, seed, method, labels, iterations, WARM_UPS[data])
     return _job(data, changes, pipeline()["co_train"], key, CO_TRAIN / VALIDATION, {name: name for name in BRANCHES})
