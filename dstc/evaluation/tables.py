@@ -13,16 +13,22 @@ from typing import Any
 from dstc.core.files import write_text
 from dstc.core.taxonomy import Classes
 from dstc.evaluation.protocols import Confusion
-from dstc.evaluation.rows import AVERAGE, ROWS, main_protocol
+from dstc.evaluation.rows import AVERAGE, ROWS, TRAINED_WITH, agreeing, main_protocol
 from dstc.evaluation.verdict import differences
 from dstc.label_maps.confusion_matrix import ConfusionMatrix, mean_iou
 
 
-def write_tables(folder: Path, confusion: Confusion, classes: Classes, run_metadata: Mapping[str, int | float]) -> None:
-    """Write the files. The tables for plots hold one protocol."""
+def write_tables(
+    folder: Path,
+    confusion: Confusion,
+    classes: Classes,
+    run_metadata: Mapping[str, int | float],
+    trained_with: Mapping[str, Mapping[str, str]],
+) -> None:
+    """Write the files. The tables for plots hold one protocol; `trained_with` goes to the scores, by row."""
     plotted = confusion[main_protocol(confusion)]
     write_text(folder / "summary.json", _json({**summary(confusion), **run_metadata}))
-    write_text(folder / "scores.json", _json(scores(confusion, classes)))
+    write_text(folder / "scores.json", _json({**scores(confusion, classes), TRAINED_WITH: trained_with}))
     write_text(folder / "iou_per_class.csv", iou_per_class_csv(plotted, classes))
     write_text(folder / "confusion.csv", confusion_csv(plotted[AVERAGE], classes))
 
@@ -94,8 +100,10 @@ def _json(content: Mapping[str, Any]) -> str:
 
 
 def console_table(confusion: Confusion, classes: Classes) -> str:
-    """Rows by protocols, in percent: the mean over all classes, and over each subset that has a name."""
-    everything = scores(confusion, classes)
+    """Rows by protocols, in percent: the mean over all classes, and over each subset that has a name. Protocols that agree
+    share their columns."""
+    every = scores(confusion, classes)
+    everything = {" = ".join(protocols): every[protocols[0]] for protocols in agreeing(every)}
     measures = ["miou", *classes.subsets]
     heads = [f"{protocol} {measure}" for protocol in everything for measure in measures]
     titles = {row: ROWS.get(row, row) for row in next(iter(everything.values()))}
