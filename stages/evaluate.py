@@ -5,8 +5,9 @@
 
 The stage reads the five checkpoints (without that of joint training, where joint.iterations is 0) and the val images; it
 writes metrics/pictures and the small files of metrics/, which git keeps (that is why the trainings' curves are copied there
-too), and prints whether co-training is ahead of joint training. With evaluate.flip, .scales or .window the networks are
-scored with that test-time augmentation as well, under protocols of their own; the pictures are without it.
+too). It prints whether co-training is ahead of joint training, and the command that compares experiments. With
+evaluate.flip, .scales or .window the networks are scored with that test-time augmentation as well, under protocols of their
+own; the pictures are without it.
 
 With --checkpoint nothing is written: the scores of each FILE, and of the average of them if they are several, are printed.
 What the files were made for (backbone, strides, color order) is taken from them; params.yaml says which images, which
@@ -104,6 +105,7 @@ def evaluate_networks() -> None:
     print(tables.console_table(confusion, index.classes))
     protocol = main_protocol(confusion)
     print(f"\n{protocol}:", *verdict(tables.scores(confusion, index.classes)[protocol]), sep="\n")
+    print(f"\nThe experiments so far, in 120 columns:\n{tables.comparing_command(confusion)}")
 
 
 def trained_with(rows: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,15 @@ def _csv(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
 def _json(content: Mapping[str, Any]) -> str:
     """Indented, and refusing NaN, which strict readers refuse."""
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def comparing_command(protocols: Collection[str]) -> str:
+    """What shows experiments one a line, in as few columns as say which is better: mIoU of joint training and of the
+    average, and the parameters that differ."""
+    shown = main_protocol(protocols)
+    metrics = [f"{protocol}." for protocol in protocols if protocol != shown] + [rf"{shown}.(?!(joint|average)$)"]
+    columns = [".*/", "splits", "Created", "labeled_images", *metrics]
+    return f"dvc exp show --only-changed --drop '{'|'.join(columns)}'"
 
 
 def console_table(confusion: Confusion, classes: Classes) -> str:

@@ -33,7 +33,10 @@ dialog.click(); found.closed = !dialog.open;
 for (const one of all("details")) one.open = true;
 found.page = page.documentElement.scrollWidth;
 found.cut = seen("body *").filter((one) => !scrolls(one) && (one.getBoundingClientRect().right > WIDTH || one.getBoundingClientRect().left < 0)).map((one) => one.outerHTML.slice(0, 80));
-found.halves = ["#classes", "#data", "#confusions", "#cost"].map((name) => Math.max(...seen(`${name} svg, ${name} table`).map((one) => (one.closest(".scroll") || one).getBoundingClientRect().right)));
+const outside = (one, box) => one.left < box.left - 1 || one.right > box.right + 1 || one.top < box.top - 1 || one.bottom > box.bottom + 1;
+found.letters_cut = seen("svg text").filter((one) => outside(one.getBoundingClientRect(), one.closest("svg").getBoundingClientRect())).map((one) => one.textContent);
+found.width = page.body.clientWidth;
+found.ends = ["#classes", "#data", "#confusions", "#cost"].map((name) => Math.max(...seen(`${name} svg, ${name} table`).map((one) => (one.closest(".scroll") || one).getBoundingClientRect().right)));
 found.paper = frame.getComputedStyle(page.body).backgroundColor;
 found.letters = [page.body, page.querySelector("svg text")].map((one) => frame.getComputedStyle(one)[one === page.body ? "color" : "fill"]);
 found.pictures = [...page.images].every((image) => image.complete && image.naturalWidth > 0);
@@ -75,13 +78,15 @@ def test_all_can_be_chosen_nothing_is_fetched_or_cut_off_and_the_console_is_sile
     assert found["pictures"] is True
     assert found["cut"] == []
     assert found["page"] <= width
+    assert found["letters_cut"] == []
+    assert found["width"] > 0.95 * width
     assert found["paper"] == "rgb(255, 255, 255)"
     assert len(set(found["letters"])) == 1  # charts are in the color of the text
 
 
 def test_a_desktop_is_used_in_its_whole_width(opened):
     _, found = opened(DESKTOP)
-    assert min(found["halves"]) > 0.75 * DESKTOP
+    assert min(found["ends"]) > 0.75 * DESKTOP
 
 
 def test_in_dark_mode_letters_are_light_on_dark_in_the_charts_too(opened):
