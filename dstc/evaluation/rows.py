@@ -29,9 +29,9 @@ def main_protocol(protocols: Container[str]) -> str:
     return "half" if "half" in protocols else "full"
 
 
-def agreeing(scores: Mapping[str, Any]) -> list[list[str]]:
-    """The protocols, those together that agree in every number, as where labels have the input's size."""
+def agreeing(values: Mapping[str, Any]) -> list[list[str]]:
+    """The keys, those together whose values are equal: both protocols, where labels have the input's size."""
     groups: dict[str, list[str]] = {}
-    for protocol, rows in scores.items():
-        groups.setdefault(json.dumps(rows), []).append(protocol)
+    for key, value in values.items():
+        groups.setdefault(json.dumps(value), []).append(key)
     return list(groups.values())

@@ -59,9 +59,7 @@ def error_map(prediction: np.ndarray, truth: np.ndarray, colors: Sequence[Color]
     """
     known = np.isin(_as_number(truth), _as_number(np.asarray(colors, np.uint8)))
     wrong = (prediction != truth).any(-1)
-    return np.select([known[..., None] & wrong[..., None], known[..., None]], [WRONG, RIGHT], VOID_COLOR).astype(
-        np.uint8
-    )
+    return np.array([VOID_COLOR, RIGHT, WRONG], np.uint8)[known * (1 + wrong)]
 
 
 def _as_number(colors: np.ndarray) -> np.ndarray:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dstc.core.costs import RunRecord
-from dstc.evaluation.rows import ROWS, main_protocol
+from dstc.evaluation.rows import ROWS, agreeing, main_protocol
 from dstc.evaluation.verdict import verdict
 from dstc.reporting.markup import Html, element, folded, section, table
 from dstc.reporting.results import Results
@@ -75,7 +74,7 @@ def _costs(records: Mapping[str, RunRecord | None]) -> Html:
     known = [record for record in records.values() if record]
     lines = [[stage, *_described(record)] for stage, record in records.items()]
     if len(known) == len(records):
-        lines.append(["all", _duration(sum(record.seconds for record in known)), "", "", "", ""])
+        lines.append(["all", _duration(sum(record.seconds for record in known)), *[""] * 5])
     notes = [
         "Time from a stage's start to its end, after an interruption from where it went on; memory of its largest process.",
     ]
@@ -86,26 +85,25 @@ def _costs(records: Mapping[str, RunRecord | None]) -> Html:
         )
     return element(
         "div",
-        table(["stage", "time", "memory", "GPU memory", "cores", "ended, UTC"], lines),
+        table(["stage", "time", "memory", "GPU memory", "cores", "ended, UTC", "commit"], lines),
         *(element("p", note, class_="quiet") for note in notes),
     )
 
 
 def _described(record: RunRecord | None) -> list[str]:
     if record is None:
-        return [NO_RECORD, "", "", "", ""]
+        return [NO_RECORD, *[""] * 5]
     gpu = "none used" if record.gpu_memory is None else _gibibytes(record.gpu_memory)
-    return [_duration(record.seconds), _gibibytes(record.memory), gpu, str(record.cores), record.ended]
+    return [_duration(record.seconds), _gibibytes(record.memory), gpu, str(record.cores), record.ended, record.commit]
 
 
 def _versions(results: Results) -> Iterator[Html]:
     """Of the trainings, one table for all that agree; of the report."""
-    agreeing: dict[str, list[str]] = {}
-    for row, said in results.trained_with.items():
-        agreeing.setdefault(json.dumps(said), []).append(ROWS.get(row, row))
-    for text, rows in agreeing.items():
-        who = "All networks" if len(agreeing) == 1 else ", ".join(rows).capitalize()
-        yield table(["", ""], json.loads(text).items(), caption=f"{who}: trained with", class_="text")
+    groups = agreeing(results.trained_with)
+    for rows in groups:
+        who = "All networks" if len(groups) == 1 else ", ".join(ROWS.get(row, row) for row in rows).capitalize()
+        said = results.trained_with[rows[0]]
+        yield table(["", ""], said.items(), caption=f"{who}: trained with", class_="text")
     yield table(["package", "version"], results.versions.items(), caption="The report: written with", class_="text")
 
 

@@ -270,7 +270,7 @@ def test_costs_are_shown_where_there_is_a_record_and_missing_ones_are_said(resul
     texts = read.texts["cost"]
     position = texts.index("co_train")
     assert texts[position : position + 5] == ["co_train", "2 min 5 s", "1.50 GiB", "none used", "2"]
-    assert texts[position + 5] == "2026-11-27 04:05"
+    assert texts[position + 5 : position + 7] == ["2026-11-27 04:05", "abc1234+"]
     assert texts[texts.index("evaluate") + 1] == "no record here"
     assert "all" not in texts
     known = read_with(results, records={"co_train": RECORD, "evaluate": RECORD})
