@@ -12,6 +12,7 @@ from PIL import Image
 from dstc.data.loaders import ValidationImages
 from dstc.evaluation.inference import Views, average, class_scores
 from dstc.evaluation.protocols import evaluate
+from dstc.export import main as export_main
 from dstc.models.checkpoints import read_described, save_network
 from dstc.models.normalization import NORMALIZATIONS
 from dstc.predict import main
@@ -152,6 +153,23 @@ def test_options_do_what_they_say(
     assert np.array_equal(predicted, by_hand(["a.pt", *average_with], here / "photos/one.png", size, views))
     if average_with:
         assert not np.array_equal(predicted, by_hand(["a.pt"], here / "photos/one.png", size, views))
+
+
+@pytest.mark.parametrize(("options", "same_as"), [([], "average.pt"), (["--weights", "last"], "a.pt")])
+def test_of_a_checkpoint_with_two_networks_the_averaged_one_is_taken_unless_the_last_is_asked_for(
+    here: Path, options: list[str], same_as: str
+) -> None:
+    write_network(here / "average.pt", seed=1)
+    description, _ = read_described(here / "a.pt")
+    networks = [load_trained(here / name, CPU).network for name in ("a.pt", "average.pt")]
+    save_network(here / "both.pt", networks[0], description, networks[1])
+    main(["both.pt", "photos/one.png", "--write", "train_ids", *options])
+    predicted = read(here / "predictions/train_ids/one.png")
+    assert np.array_equal(predicted, by_hand([same_as], here / "photos/one.png", (48, 32), Views()))
+    export_main(["both.pt", "--out", "both.safetensors", *options])
+    exported, kept = load_trained(here / "both.safetensors", CPU), load_trained(here / same_as, CPU)
+    state = kept.network.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in exported.network.state_dict().items())
 
 
 def test_what_predict_writes_scores_as_evaluate_does(here: Path) -> None:
