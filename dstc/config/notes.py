@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from dstc.config.model_rules import stride_of
 from dstc.config.sections import Data, Schedule
-from dstc.models.backbones import BACKBONES
+from dstc.models.backbones import LEVELS_OF_HEAD, Backbone, find_backbone
 
 if TYPE_CHECKING:
     from dstc.config.params import Params
@@ -43,10 +44,24 @@ def _note(keys: Sequence[str], why: str) -> str:
     return f"{', '.join(keys)}: no effect, for {why}"
 
 
+def _backbone_of(params: Params) -> Backbone:
+    found = find_backbone(params.model.backbone)
+    assert found is not None
+    return found
+
+
 def _of_the_model(params: Params) -> Iterator[str]:
-    name, backbone = params.model.backbone, BACKBONES[params.model.backbone]
+    name, head, backbone = params.model.backbone, params.model.head, _backbone_of(params)
     if not backbone.bottlenecks:
         yield _note(["model.stride_on"], f"model.backbone '{name}' has no bottlenecks")
+    if backbone.patch:
+        yield _note(["model.output_stride"], f"model.backbone '{name}' divides by its patch of {backbone.patch}")
+    elif LEVELS_OF_HEAD[head] > 1:
+        yield _note(["model.output_stride"], f"model.head '{head}' takes levels of several strides")
+    if head != "deeplab_v2":
+        yield _note(["model.atrous_rates"], f"model.head is {head}")
+    if head != "dpt" and params.model.head_channels is not None:
+        yield _note(["model.head_channels"], f"model.head is {head}")
     if not backbone.batch_norm:
         keys = ["model.batch_norm_affine", "model.batch_norm_statistics"]
         keys += ["co_train.student_batch_norm", "co_train.teacher_batch_norm"]
@@ -60,9 +75,9 @@ def _of_the_trainings(params: Params) -> Iterator[str]:
         "co_train": params.co_train,
     } | ({} if params.joint.iterations == 0 else {"joint": params.joint})
     for name, training in trainings.items():
-        width, height = (ceil(side / params.model.output_stride) for side in training.crop)
+        width, height = (ceil(side / stride_of(params.model, _backbone_of(params))) for side in training.crop)
         beyond = [rate for rate in params.model.atrous_rates if rate >= min(width, height)]
-        if beyond:
+        if beyond and params.model.head == "deeplab_v2":
             yield (
                 f"{name}.crop: of the model.atrous_rates {beyond} it trains no outer taps, for it has "
                 f"{width}x{height} features; larger images have features for them in evaluation"
@@ -109,7 +124,7 @@ def _unused_switches(params: Params) -> Iterator[tuple[str, list[str]]]:
 
 def _statistics_stay(params: Params) -> bool:
     """Whether no BatchNorm moves its running statistics in co-training."""
-    return params.co_train.student_batch_norm == "running" or not BACKBONES[params.model.backbone].batch_norm
+    return params.co_train.student_batch_norm == "running" or not _backbone_of(params).batch_norm
 
 
 def _of_the_rest(params: Params) -> Iterator[str]:

@@ -26,6 +26,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Rate = Annotated[float, Field(gt=0, le=10)]
 WidthHeight = Annotated[list[Count], Field(min_length=2, max_length=2)]
 AtrousRates = Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=1, max_length=16)]
+Levels = Annotated[list[Annotated[int, Field(ge=0, le=1000)]], Field(min_length=1, max_length=16)]
 Scale = Annotated[float, Field(ge=0.1, le=10)]
 Window = Annotated[
     list[Annotated[int, Field(ge=16)]], Field(min_length=2, max_length=2)
@@ -87,8 +88,12 @@ class Split(Section):
 
 
 class Model(Section):
-    backbone: Text  # one of dstc/models/backbones.py, which params.py checks
+    backbone: Text  # one of dstc/models/backbones.py, which model_rules.py checks
+    head: Literal["deeplab_v2", "linear", "dpt"]
+    levels: Levels | None
+    head_channels: Annotated[int, Field(ge=1, le=4096)] | None
     initial_weights: Text
+    backbone_weights: Literal["trained", "frozen"]
     stride_on: Literal["first_conv", "second_conv"]
     output_stride: Literal[8, 16]
     atrous_rates: AtrousRates

@@ -12,7 +12,7 @@ from dstc.config.sections import CoTrain
 from dstc.core.errors import UserError
 from dstc.models.backbones import BACKBONES
 from dstc.models.batch_norm import batch_norms
-from dstc.models.deeplab_v2 import build_backbone
+from dstc.models.segmentation import build_backbone
 from tests.pipeline.project import ROOT
 from tests.preparation.trees import raw_params
 from tests.test_presets import NAMES, merged

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dstc.models.deeplab_v2 import DeepLabV2, upsample_logits
+from dstc.models.heads import enlarge
+from dstc.models.segmentation import SegmentationNetwork
 from dstc.training.cross_entropy import cross_entropy
 from dstc.training.optimizer import build_optimizer
 from tests.golden.deviations import Tolerance, check
@@ -52,7 +53,7 @@ def test_of_an_odd_image_the_recorded_larger_logits_are_cut_to_its_size(net: str
     forward = arrays("forward")
     image = torch.from_numpy(forward["odd.image"])
     network = tiny_network(net).eval()
-    larger = upsample_logits(network.low_resolution_logits(image), 8)
+    larger = enlarge(network.low_resolution_logits(image), 8)
     assert larger.shape == tuple(forward[f"{net}.odd.eval.logits_shape"])
     logits = network(image)
     assert logits.shape[-2:] == image.shape[-2:]
@@ -90,7 +91,7 @@ def computed(name: str, position: int, shape: tuple[int, ...], seed: int) -> np.
     return u.reshape(shape).astype(np.float32)
 
 
-def filled(network: DeepLabV2, tag: str) -> DeepLabV2:
+def filled(network: SegmentationNetwork, tag: str) -> SegmentationNetwork:
     recorded = arrays("forward_procedural")
     own = network.state_dict()
     names = recorded[f"{tag}.state_names"]
@@ -116,14 +117,14 @@ def test_full_width_networks_match(tag: str, blocks: tuple[int, int, int, int]) 
     network = filled(network.to_empty(device="cpu"), tag).eval()
     with torch.no_grad():
         logits = network.low_resolution_logits(torch.from_numpy(recorded["image"]))
-        labels = upsample_logits(logits, 8).argmax(1).to(torch.uint8)
+        labels = enlarge(logits, 8).argmax(1).to(torch.uint8)
     check(logits.numpy(), recorded[f"{tag}.eval.logits_low"], FULL_WIDTH_LOGITS, tag)
     ties = Tolerance("labels, full width", 2, "elements")
     check(labels.numpy(), recorded[f"{tag}.eval.logits_argmax"], ties, tag)
     assert_counts_match(network, recorded[f"{tag}.counts"])
 
 
-def assert_counts_match(network: DeepLabV2, counts: np.ndarray) -> None:
+def assert_counts_match(network: SegmentationNetwork, counts: np.ndarray) -> None:
     """(elements, entries of group 0 as released, distinct ones, entries of group 1, distinct ones)"""
     optimizer = build_optimizer(
         network, backbone_multiplier=1, classifier_multiplier=10, momentum=0.9, weight_decay=5e-4

@@ -25,7 +25,7 @@ SMALLER = {"convnext_tiny": "convnext_atto", "resnet50d": "resnet26d", "pvt_v2_b
 def backbone(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     entry = BACKBONES[request.param]
     smaller = replace(entry, options={**entry.options, "architecture": SMALLER[request.param]})
-    monkeypatch.setattr("dstc.models.deeplab_v2.BACKBONES", {request.param: smaller})
+    monkeypatch.setattr("dstc.models.backbones.BACKBONES", {request.param: smaller})
     monkeypatch.chdir(tmp_path)
     write_network(tmp_path / "a.pt", backbone=request.param, input_size=[50, 37])
     write_photo(tmp_path / "photo.png", 50, 37)
