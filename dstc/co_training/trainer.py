@@ -92,7 +92,7 @@ class CoTrainer:
         plan = Plan(
             name="co_train",
             iterations=settings.iterations,
-            learning_rate=poly_schedule(settings, context.optim.poly_power, settings.lr_ramp_iterations),
+            learning_rate=poly_schedule(settings, context.optim.poly_power),
             batches=lambda first: training_batches(
                 streams,
                 seed=self.seed,

@@ -32,6 +32,7 @@ def model_problems(params: Params) -> list[str]:
     return [
         *([message] if message else _feature_problems(model, backbone)),
         *_weight_problems(model, backbone),
+        *_optimizer_problems(params, backbone),
         *_crop_problems(params, backbone),
         *_statistics_problems(params),
     ]
@@ -78,6 +79,16 @@ def _weight_problems(model: Model, backbone: Backbone) -> list[str]:
         return [f"{name} are {whose}, made for model.normalization 'imagenet_rgb', not '{model.normalization}'"]
     if backbone.bottlenecks and model.stride_on != "second_conv":
         return [f"{name} are {whose}, made for model.stride_on 'second_conv', not '{model.stride_on}'"]
+    return []
+
+
+def _optimizer_problems(params: Params, backbone: Backbone) -> list[str]:
+    optim = params.optim
+    if optim.optimizer == "adamw" and optim.layer_decay < 1 and not backbone.of_timm:
+        return [
+            f"optim.layer_decay {optim.layer_decay} is known of timm's networks alone, and model.backbone is "
+            f"'{params.model.backbone}'; set it to 1"
+        ]
     return []
 
 

@@ -36,7 +36,13 @@ OWN_LAYOUTS = ("folders", "csv")  # those whose label values data.own names
 
 def notes(params: Params, sections: Sequence[str]) -> list[str]:
     """A sentence for each cause, which begins with the parameters in these sections that have no effect."""
-    found = [*_of_the_model(params), *_of_the_trainings(params), *_of_co_training(params), *_of_the_rest(params)]
+    found = [
+        *_of_the_model(params),
+        *_of_the_optimizer(params),
+        *_of_the_trainings(params),
+        *_of_co_training(params),
+        *_of_the_rest(params),
+    ]
     return [note for note in found if note.startswith(tuple(f"{section}." for section in sections))]
 
 
@@ -66,6 +72,16 @@ def _of_the_model(params: Params) -> Iterator[str]:
         keys = ["model.batch_norm_affine", "model.batch_norm_statistics"]
         keys += ["co_train.student_batch_norm", "co_train.teacher_batch_norm"]
         yield _note(keys, f"model.backbone '{name}' has no BatchNorm")
+
+
+def _of_the_optimizer(params: Params) -> Iterator[str]:
+    optim = params.optim
+    if optim.optimizer == "adamw":
+        yield _note(["optim.momentum"], "optim.optimizer is adamw, which has its own")
+    elif optim.layer_decay != 1:
+        yield _note(["optim.layer_decay"], "optim.optimizer is sgd")
+    if params.model.backbone_weights == "frozen":
+        yield _note(["optim.backbone_multiplier", "optim.layer_decay"], "model.backbone_weights is frozen")
 
 
 def _of_the_trainings(params: Params) -> Iterator[str]:

@@ -122,6 +122,11 @@ def _own_class_problems(data: Data, tables: Mapping[str, Mapping[str, Any]]) -> 
 
 
 def _start_problems(params: Params) -> list[str]:
+    """What contradicts joint training: as the start of co-training, or by the length that it is counted out to have."""
+    others = (params.warm_up.source, params.warm_up.target, params.co_train)
+    length = sum(one.iterations for one in others) if params.joint.iterations is None else params.joint.iterations
+    if length and params.joint.lr_ramp_iterations >= length:
+        return [f"joint.lr_ramp_iterations ({params.joint.lr_ramp_iterations}) must be below its {length} iterations"]
     if params.co_train.initialization == "both_from_joint" and params.joint.iterations == 0:
         return [
             "co_train.initialization 'both_from_joint' starts from joint training, which joint.iterations 0 leaves out; "

@@ -104,10 +104,13 @@ class Model(Section):
 
 
 class Optim(Section):
+    optimizer: Literal["sgd", "adamw"]
     backbone_multiplier: Rate
     classifier_multiplier: Annotated[float, Field(gt=0, le=1000)]
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0, lt=1)]
+    clip_gradient_norm: Annotated[float, Field(gt=0, le=10**6)] | None
     poly_power: Annotated[float, Field(ge=0, le=10)]
 
 
@@ -116,6 +119,7 @@ class Schedule(Section):
 
     schedule_iterations: Count | None  # null: as many as there are iterations
     learning_rate: Rate
+    lr_ramp_iterations: Annotated[int, Field(ge=0)]
     crop: WidthHeight
     class_weights: Literal["none", "inverse_log"]
     validate_every: Count
@@ -132,6 +136,10 @@ class Training(Schedule):
             raise ValueError(
                 f"schedule_iterations ({self.schedule_iterations}) is where the learning rate reaches zero; "
                 f"it must be at least iterations ({self.iterations}), or null for as many"
+            )
+        if self.lr_ramp_iterations >= self.iterations:
+            raise ValueError(
+                f"lr_ramp_iterations ({self.lr_ramp_iterations}) must be below iterations ({self.iterations})"
             )
         return self
 
@@ -178,7 +186,6 @@ class Batch(LabeledBatch):
 
 class CoTrain(Training):
     batch: Batch
-    lr_ramp_iterations: Annotated[int, Field(ge=0)]
     initialization: Literal["domain_specific", "both_from_source", "both_from_target", "both_from_joint"]
     combination: Literal["differentiated", "whole_images"]
     paste_with_replacement: bool
@@ -208,10 +215,6 @@ class CoTrain(Training):
             raise ValueError(
                 f"data combination 2 pastes one source image into each labeled target image, so batch.source "
                 f"({self.batch.source}) must be at least batch.labeled_target ({self.batch.labeled_target})"
-            )
-        if self.lr_ramp_iterations >= self.iterations:
-            raise ValueError(
-                f"lr_ramp_iterations ({self.lr_ramp_iterations}) must be below iterations ({self.iterations})"
             )
         return self
 
