@@ -11,7 +11,8 @@ from torch import nn
 from dstc.config.sections import Training
 
 Group = dict[str, Any]
-"""Of an optimizer: `params`, and `multiplier`, by which the learning rate of an iteration is multiplied for them."""
+"""Of an optimizer: `params`, and by what the learning rate of an iteration is multiplied for them. Until that is known,
+the `part` of the network that they are of stands for it."""
 
 
 def build_optimizer(
@@ -35,46 +36,47 @@ def build_optimizer(
     three times as fast as its rate says; `backbone_multiplier` 3 is the nearest to that.
     """
     multipliers = {"backbone": backbone_multiplier, "classifier": classifier_multiplier}
-    # The rate is set at every iteration.
+    groups = _plain_groups(network) if optimizer == "sgd" else _groups_by_decay(network, weight_decay, layer_decay)
+    for group in groups:
+        group["multiplier"] = multipliers[group.pop("part")] * group.pop("lr_scale", 1.0)
+    rate = 1.0  # set at every iteration
     if optimizer == "sgd":
-        groups = [
-            {"params": _trainable(network.get_submodule(part)), "multiplier": multiplier}
-            for part, multiplier in multipliers.items()
-        ]
         built: torch.optim.Optimizer = torch.optim.SGD(
-            _not_empty(groups), lr=1.0, momentum=momentum, weight_decay=weight_decay, fused=True
+            groups, lr=rate, momentum=momentum, weight_decay=weight_decay, fused=True
         )
     else:
-        groups = [
-            {**group, "multiplier": multiplier * group.pop("lr_scale", 1.0)}
-            for part, multiplier in multipliers.items()
-            for group in _by_decay(network.get_submodule(part), weight_decay, layer_decay)
-        ]
-        built = torch.optim.AdamW(_not_empty(groups), lr=1.0, fused=True)
+        built = torch.optim.AdamW(groups, lr=rate, fused=True)
     if clip_gradient_norm is not None:
-        parameters, longest = _trainable(network), clip_gradient_norm
+        parameters, longest = list(network.parameters()), clip_gradient_norm
         built.register_step_pre_hook(lambda *_: _clip(parameters, longest))
     return built
 
 
-def _trainable(module: nn.Module) -> list[nn.Parameter]:
-    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+def _plain_groups(network: nn.Module) -> list[Group]:
+    trainable = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+    backbone = [parameter for name, parameter in trainable.items() if not name.startswith("classifier.")]
+    classifier = [parameter for name, parameter in trainable.items() if name.startswith("classifier.")]
+    parts = {"backbone": backbone, "classifier": classifier}
+    return [{"params": parameters, "part": part} for part, parameters in parts.items() if parameters]
 
 
-def _not_empty(groups: list[Group]) -> list[Group]:
-    return [group for group in groups if group["params"]]
-
-
-def _by_decay(module: nn.Module, weight_decay: float, layer_decay: float) -> list[Group]:
-    """Groups with a `weight_decay` each; those of timm's networks also with an `lr_scale`."""
-    if hasattr(module, "parameter_groups"):
-        own: Callable[..., list[Group]] = module.parameter_groups  # type: ignore[assignment]
-        return own(weight_decay=weight_decay, layer_decay=layer_decay)
-    parameters = _trainable(module)
-    return [
-        {"params": [own for own in parameters if own.ndim > 1], "weight_decay": weight_decay},
-        {"params": [own for own in parameters if own.ndim <= 1], "weight_decay": 0.0},  # norms and biases
-    ]
+def _groups_by_decay(network: nn.Module, weight_decay: float, layer_decay: float) -> list[Group]:
+    """Groups with a `weight_decay` each; those of a backbone of timm also with an `lr_scale`."""
+    by_layers: Callable[..., list[Group]] | None = getattr(network.get_submodule("backbone"), "parameter_groups", None)
+    groups = []
+    for whole in _plain_groups(network):
+        part, parameters = whole["part"], whole["params"]
+        if part == "backbone" and by_layers is not None:
+            own = by_layers(weight_decay=weight_decay, layer_decay=layer_decay)
+        else:
+            norms_and_biases = [parameter for parameter in parameters if parameter.ndim <= 1]
+            weights = [parameter for parameter in parameters if parameter.ndim > 1]
+            own = [
+                {"params": weights, "weight_decay": weight_decay},
+                {"params": norms_and_biases, "weight_decay": 0.0},
+            ]
+        groups += [{**group, "part": part} for group in own if group["params"]]
+    return groups
 
 
 def _clip(parameters: list[nn.Parameter], longest: float) -> None:
