@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dstc.config.model_rules import stride_of
 from dstc.config.sections import Data, Schedule
-from dstc.models.backbones import LEVELS_OF_HEAD, Backbone, find_backbone
+from dstc.models.backbones import BACKBONES, LEVELS_OF_HEAD, Backbone, find_backbone
 
 if TYPE_CHECKING:
     from dstc.config.params import Params
@@ -93,7 +93,8 @@ def _of_the_trainings(params: Params) -> Iterator[str]:
     for name, training in trainings.items():
         width, height = (ceil(side / stride_of(params.model, _backbone_of(params))) for side in training.crop)
         beyond = [rate for rate in params.model.atrous_rates if rate >= min(width, height)]
-        if beyond and params.model.head == "deeplab_v2":
+        strides_known = params.model.backbone in BACKBONES
+        if beyond and strides_known and params.model.head == "deeplab_v2":
             yield (
                 f"{name}.crop: of the model.atrous_rates {beyond} it trains no outer taps, for it has "
                 f"{width}x{height} features; larger images have features for them in evaluation"
