@@ -1,6 +1,6 @@
 """Peak memory of a co-training step beside that of a supervised step of the same network and crop plus the second network's
 weights and momentum: ResNet-101, 2 + 2 + 2 images against 2, the preset gta5_cityscapes, where the branches label for each
-other; then with moving averages that do (`co_train.ema_decay`), weights of their own. "Tensors" are the bytes of all
+other; then with moving averages that do (`optim.ema_decay`), weights of their own. "Tensors" are the bytes of all
 tensors that are alive at once, counted in fp32 on torch's "meta" device: exact, and the same on a GPU but for its
 libraries' buffers. "Process" is the peak of a process on the CPU, in bf16, over what it took before there were networks; the
 C library keeps of what is freed as it likes.

@@ -65,7 +65,7 @@ def params_of(case: Case) -> Params:
     raw["model"] |= {"backbone": case.backbone, "initial_weights": "none", "precision": case.precision}
     raw["co_train"] |= {"cross_supervision_start": 0.0, "class_mix": case.class_mix, "pictures_every": 10**9}
     if case.ema_decay is not None:
-        raw["co_train"]["ema_decay"] = case.ema_decay
+        raw["optim"]["ema_decay"] = case.ema_decay
     raw["runtime"]["device"] = case.device
     return check_params(raw, "the benchmark's parameters")
 
@@ -82,8 +82,9 @@ def step_of(case: Case, context: TrainingContext, params: Params) -> tuple[Step,
     trainer = CoTrainer(
         Branches(*(_compiled(branch, case) for branch in branches)), context=context, settings=params.co_train, val=val
     )
-    for averaged in trainer.averaged.values():
-        _compiled(averaged.module, case)
+    for learner in trainer.learners:
+        if learner.average is not None:
+            _compiled(learner.average.module, case)
     # Iteration 1, for pictures are drawn at 0.
     return lambda batch: trainer.step(1, batch, LEARNING_RATE, Path("nowhere")), trainer.learners
 

@@ -17,6 +17,7 @@ from bench.clock import cpu_milliseconds
 from bench.one_step import Case, measured, params_of, random_batch
 from bench.rows import Row, share_of, times_as_fast
 from dstc.co_training.trainer import CoTrainer
+from dstc.core.batches import LabeledBatch
 from dstc.core.index import DomainIndex
 from dstc.core.taxonomy import CITYSCAPES_19
 from dstc.data.loaders import ValidationImages
@@ -67,10 +68,11 @@ def _masks_mixing_alignment() -> Iterator[Row]:
         return straightforward.class_mix(images, label, "", lambda _, number, __: listed[number])
 
     assert torch.equal(masks(), paste_mask(label, chosen))
-    assert torch.equal(mixed()[1], class_mix(channels_last, label, chosen)[0].label)
+    labeled = LabeledBatch(channels_last, label)
+    assert torch.equal(mixed()[1], class_mix(labeled, labeled, chosen).label)
     slow, fast = cpu_milliseconds((masks, 10), (lambda: paste_mask(label, chosen), 10))
     yield times_as_fast("masks of 2 labels at 512x512", slow, fast, "ms")
-    slow, fast = cpu_milliseconds((mixed, 10), (lambda: class_mix(channels_last, label, chosen), 10))
+    slow, fast = cpu_milliseconds((mixed, 10), (lambda: class_mix(labeled, labeled, chosen), 10))
     yield times_as_fast("ClassMix of 2 images at 512x512", slow, fast, "ms")
     slow, fast = cpu_milliseconds(
         (lambda: straightforward.alignment(mine, theirs, label).backward(), 2),

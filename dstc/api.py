@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -57,12 +58,19 @@ __all__ = [
 class Predictor:
     """Label images with one trained network, or with the mean of several."""
 
-    def __init__(self, *checkpoints: str | PathLike[str], device: str = "auto", views: Views = ONE_VIEW) -> None:
-        """Of checkpoints (.pt, .safetensors); `views` is test-time augmentation. Raise UserError where one is none."""
+    def __init__(
+        self,
+        *checkpoints: str | PathLike[str],
+        device: str = "auto",
+        views: Views = ONE_VIEW,
+        weights: Literal["ema", "last"] = "ema",
+    ) -> None:
+        """Of checkpoints (.pt, .safetensors); `views` is test-time augmentation, `weights` "ema" takes the averaged network
+        of a checkpoint that holds one. Raise UserError where a file is no checkpoint."""
         if not checkpoints:
             raise UserError("Predictor: needs a checkpoint, such as data/co_train/source_biased.pt")
         self.device, self.views = choose_device(device, "device"), views
-        self.networks = [load_trained(Path(path), self.device) for path in checkpoints]
+        self.networks = [load_trained(Path(path), self.device, weights) for path in checkpoints]
         refuse_unlike(self.networks)
 
     @property

@@ -32,14 +32,14 @@ import torch
 
 from dstc.core.errors import UserError, exit_on_user_error
 from dstc.models.checkpoints import SAFETENSORS, save_network
-from dstc.prediction.options import size
+from dstc.prediction.options import add_weights, size
 from dstc.prediction.programs import PROGRAMS, require_onnx, write_program
 from dstc.prediction.trained import Size, load_trained
 
 FORMATS = (*PROGRAMS, SAFETENSORS)
 
 
-def export(checkpoint: Path, path: Path, image_size: Size | None) -> str:
+def export(checkpoint: Path, path: Path, image_size: Size | None, weights: str) -> str:
     """Write the checkpoint's network in the form that the path's ending names; say what was written."""
     if path.suffix not in FORMATS:
         raise UserError(f"--out {path}: its ending names no known format; known are {', '.join(FORMATS)}")
@@ -47,7 +47,7 @@ def export(checkpoint: Path, path: Path, image_size: Size | None) -> str:
         raise UserError(f"--size: {path} would hold weights, which are good for any size; leave --size out")
     if path.suffix == ".onnx":
         require_onnx(path)
-    trained = load_trained(checkpoint, torch.device("cpu"))
+    trained = load_trained(checkpoint, torch.device("cpu"), weights)
     if path.suffix == SAFETENSORS:
         save_network(path, trained.network, trained.description)
         return f"{path}: weights and their description"
@@ -72,9 +72,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m dstc.exp
         metavar="WIDTHxHEIGHT",
         help="of the images that the program will take (if not given: that of the training)",
     )
+    add_weights(parser)
     options = parser.parse_args(arguments)
     with exit_on_user_error():
-        print(export(options.network, options.out or Path(f"{options.network.stem}.pt2"), options.size))
+        print(
+            export(options.network, options.out or Path(f"{options.network.stem}.pt2"), options.size, options.weights)
+        )
 
 
 if __name__ == "__main__":

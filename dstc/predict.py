@@ -25,7 +25,7 @@ from dstc.core.image_files import allow_any_size, decode_image
 from dstc.core.progress import progress
 from dstc.evaluation.inference import Views
 from dstc.prediction.found_images import find_images
-from dstc.prediction.options import kinds, scales, size, threads
+from dstc.prediction.options import add_weights, kinds, scales, size, threads
 from dstc.prediction.results import KINDS, kinds_for, write_about, write_results
 from dstc.prediction.trained import Size, Trained, load_trained, predict_image, refuse_unlike, size_seen
 
@@ -46,6 +46,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         metavar=",".join(KINDS),
         help="only these kinds of results, separated by commas",
     )
+    add_weights(parser)
     parser.add_argument("--flip", action="store_true", help="average over the mirror image as well")
     parser.add_argument("--scales", type=scales, default=(1.0,), metavar="0.75,1,1.25",
                         help="average over these sizes, each 0.1 to 10")  # fmt: skip
@@ -74,7 +75,7 @@ def predict_all(options: argparse.Namespace) -> None:
         allow_any_size()
     set_up(options.threads)
     device = choose_device(options.device, "--device")
-    trained = [load_trained(path, device) for path in (options.network, *options.average_with)]
+    trained = [load_trained(path, device, options.weights) for path in (options.network, *options.average_with)]
     refuse_unlike(trained)
     views = Views(options.flip, options.scales, options.window)
     written = kinds_for(trained[0], options.write)
@@ -116,12 +117,13 @@ def _size_in_words(options: argparse.Namespace, trained: Trained) -> str:
 
 def describe(path: Path) -> None:
     """Print what a checkpoint says of itself, one line for each thing it knows."""
-    for key, value in load_trained(path, torch.device("cpu")).description.items():
+    for key, value in load_trained(path, torch.device("cpu"), "last").description.items():
         print(f"{key}: {json.dumps(value)}")
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m dstc.predict") -> None:
-    options = _parser(prog).parse_args(arguments)
+    # Intermixed: Python 3.11 would take no image for all of them where options stand between network and images.
+    options = _parser(prog).parse_intermixed_args(arguments)
     with exit_on_user_error():
         if options.images:
             predict_all(options)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from dstc.config.params import Params
 from dstc.config.sections import Training
@@ -90,9 +90,15 @@ def train_supervised(
             streams, seed=seed, first=first, iterations=schedule.iterations, workers=workers, share=context.share
         ),
         step=step,
-        validate=lambda _: validate({"target": network}, val, context),
+        validate=lambda _: validate(_named_for_the_curve(state), val, context),
         validate_every=schedule.validate_every,
         images=lambda iteration: image_names(streams, iteration, seed=seed),
     )
     train(plan, state, device=context.device, checkpoints=checkpoints)
     return state
+
+
+def _named_for_the_curve(state: TrainingState) -> dict[str, nn.Module]:
+    """The network and its average, called by what they are scored on, so that the curves of all trainings agree."""
+    (learner,) = state.learners
+    return {name.replace(learner.name, "target", 1): network for name, network in state.networks.items()}

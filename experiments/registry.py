@@ -1,6 +1,6 @@
 """The studies by name, which is that of their rows in experiments/results."""
 
-from experiments.studies import carla_camvid, compare, questions, variants
+from experiments.studies import budget, carla_camvid, compare, levers, questions, variants
 from experiments.study import BRANCHES, Study
 from experiments.tables import Layout
 
@@ -32,6 +32,8 @@ MEASURED_BEFORE = {
     ),
 }  # fmt: skip
 STUDIES: dict[str, Study] = {
+    "budget": budget.STUDY,
+    "levers": levers.STUDY,
     "compare": compare.STUDY,
     "variants": variants.STUDY,
     "carla_camvid": carla_camvid.STUDY,

@@ -59,13 +59,3 @@ class Rows:
             done = subprocess.run(["git", *command, self.path.name], cwd=self.path.parent, check=False)
             if done.returncode:  # such as where another git is at work: the next commit takes them along
                 print(f"the rows are in {self.path}, but not committed", flush=True)
-
-
-def code_version(project: Path) -> str:
-    """The last commit that changed anything but rows; with a + where such a change is not committed."""
-    for_code = ["--", ".", ":!experiments/results"]
-    log, status = (
-        subprocess.run(["git", *command, *for_code], cwd=project, capture_output=True, text=True, check=False).stdout
-        for command in (["log", "-1", "--format=%h"], ["status", "--porcelain", "-uno"])
-    )
-    return log.strip() + ("+" if status.strip() else "")

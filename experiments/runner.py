@@ -18,9 +18,10 @@ from queue import Queue
 
 from ruamel.yaml import YAML
 
+from dstc.core.code_version import code_version
 from dstc.core.errors import UserError
 from dstc.core.files import atomic_write, write_text
-from experiments.rows import Row, Rows, code_version, in_words
+from experiments.rows import Row, Rows, in_words
 from experiments.study import Job
 from experiments.tasks import PROJECT, Task, code_digest, task_of
 
@@ -105,6 +106,9 @@ def _prepare(task: Task) -> None:
 def _add_rows(job: Job, task: Task, keys: Mapping[str, Row], rows: Rows) -> None:
     measured = job.measure(task.folder)
     took = [json.loads((each.folder / DONE).read_text())["seconds"] for each in set(task.with_all_before())]
-    shared = {"minutes": "" if None in took else round(sum(took) / 60, 1), "commit": code_version(PROJECT)}
+    shared = {
+        "minutes": "" if None in took else round(sum(took) / 60, 1),
+        "commit": code_version(PROJECT, ["experiments/results"]),
+    }
     rows.add([(key, {**measured[name], **shared}) for name, key in keys.items()])
     print(*(in_words({**key, **measured[name]}) for name, key in keys.items()), sep="\n", flush=True)

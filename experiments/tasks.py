@@ -110,11 +110,11 @@ def plan(run: Run, machine: Sequence[str]) -> Task:
     for typed in machine:
         if not typed.startswith(OF_A_MACHINE):
             raise UserError(f"-S {typed}: must be of {', '.join(OF_A_MACHINE)}; all else is what a study fixes")
-    params["joint"]["iterations"] = 0  # a study that compares with joint training has it as a baseline of its own
     if run.preset:
         params = resolve(run.preset, machine, params, PROJECT / "presets")[1]
     else:
         merge(params, parse_settings(typed for typed in machine if typed.startswith("runtime.")))
+    params["joint"]["iterations"] = 0  # a study that compares with joint training has it as a training of its own
     for dotted, value in run.changes.items():
         for part in reversed(dotted.split(".")):
             value = {part: value}

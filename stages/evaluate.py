@@ -5,8 +5,9 @@
 
 The stage reads the five checkpoints (without that of joint training, where joint.iterations is 0) and the val images; it
 writes metrics/pictures and the small files of metrics/, which git keeps (that is why the trainings' curves are copied there
-too), and prints whether co-training is ahead of joint training. With evaluate.flip, .scales or .window the networks are
-scored with that test-time augmentation as well, under protocols of their own; the pictures are without it.
+too). It prints whether co-training is ahead of joint training, and the command that compares experiments. With
+evaluate.flip, .scales or .window the networks are scored with that test-time augmentation as well, under protocols of their
+own; the pictures are without it.
 
 With --checkpoint nothing is written: the scores of each FILE, and of the average of them if they are several, are printed.
 What the files were made for (backbone, strides, color order) is taken from them; params.yaml says which images, which
@@ -16,7 +17,7 @@ protocols and, for the released code's files, which backbone.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +51,7 @@ from dstc.evaluation.protocols import ValBatch, evaluate
 from dstc.evaluation.rows import main_protocol
 from dstc.evaluation.val_pictures import choose, draw_predictions, file_names
 from dstc.evaluation.verdict import verdict
+from dstc.models.checkpoints import description_in, read_tensors
 from dstc.models.networks import NetworkBuilder
 from dstc.models.weights import read_checkpoint
 
@@ -71,7 +73,7 @@ def evaluate_networks() -> None:
     chosen = choose([entry.name for entry in index.entries], settings.pictures, settings.picture_names)
     builder = builder_of(params, index.classes)
     networks = {
-        row: builder.trained(path).eval()
+        row: builder.trained(path, settings.weights).eval()
         for row, path in CHECKPOINTS.items()
         if row != "joint" or params.joint.iterations != 0
     }
@@ -98,11 +100,20 @@ def evaluate_networks() -> None:
         "labeled_images": len(read_split(SPLIT)[0]),
         "chosen_on_val": int(params.co_train.choose_checkpoint == "best_on_val"),
     }
-    tables.write_tables(METRICS, confusion, index.classes, run_metadata)
+    tables.write_tables(METRICS, confusion, index.classes, run_metadata, trained_with(networks))
     copy_curves()
     print(tables.console_table(confusion, index.classes))
     protocol = main_protocol(confusion)
     print(f"\n{protocol}:", *verdict(tables.scores(confusion, index.classes)[protocol]), sep="\n")
+    print(f"\nThe experiments so far, in 120 columns:\n{tables.comparing_command(confusion)}")
+
+
+def trained_with(rows: Iterable[str]) -> dict[str, dict[str, str]]:
+    """By row, what its checkpoint says of the version of torch and of the machine."""
+    described = {row: description_in(read_tensors(CHECKPOINTS[row]), CHECKPOINTS[row]) for row in rows}
+    return {
+        row: {"torch": said.get("torch", "unknown"), **said.get("computed_with", {})} for row, said in described.items()
+    }
 
 
 def score_checkpoints(paths: Sequence[Path]) -> None:
@@ -110,7 +121,7 @@ def score_checkpoints(paths: Sequence[Path]) -> None:
     params = read_params()
     images = val_images(params)
     classes = images.index.classes
-    checkpoints = [read_checkpoint(path) for path in paths]
+    checkpoints = [read_checkpoint(path, params.evaluate.weights) for path in paths]
     first = checkpoints[0]
     for other in checkpoints:
         if other.made_for != first.made_for:

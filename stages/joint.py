@@ -29,6 +29,7 @@ from dstc.core.places import (
 )
 from dstc.data.cache import open_cache
 from dstc.data.domains import Domains
+from dstc.data.loaders import Stream
 from dstc.supervised import train_and_write
 from dstc.training.curves import Curve
 from dstc.training.stage import run_training_stage
@@ -39,19 +40,24 @@ LEFT_OUT = "joint.iterations is 0: no network was trained\n"
 def joint(params: Params, schedule: JointTraining) -> None:
     cache = open_cache(params.runtime.cache, params.runtime.cache_gigabytes)
     domains = Domains(params.paths.source, params.paths.target, params.paths.unlabeled, cache)
-    batch, crop = schedule.batch, schedule.crop
     train_and_write(
         "joint",
-        {
-            "source": domains.source(batch.source, crop),
-            "labeled_target": domains.labeled_target(batch.labeled_target, crop),
-        },
+        joint_streams(domains, schedule),
         schedule,
         JOINT,
         params=params,
         val=domains.val(),
         inputs=[INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT],
     )
+
+
+def joint_streams(domains: Domains, schedule: JointTraining) -> dict[str, Stream]:
+    """The parts of each batch, by name."""
+    batch, crop = schedule.batch, schedule.crop
+    return {
+        "source": domains.source(batch.source, crop),
+        "labeled_target": domains.labeled_target(batch.labeled_target, crop),
+    }
 
 
 def iterations_of(params: Params) -> int:

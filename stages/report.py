@@ -2,7 +2,8 @@
 
     python -m stages.report
 
-Reads what the other stages wrote, and the records of time and memory that they left in .work/costs, if they are there.
+Reads what the other stages wrote, and the records of time, memory and commit that they left in .work/costs, if there are
+any.
 Without these records the same results give the same bytes.
 """
 
@@ -13,7 +14,7 @@ import platform
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
-from dstc.config.params import read_params
+from dstc.config.params import Params, read_params
 from dstc.core.costs import recorded
 from dstc.core.errors import exit_on_user_error
 from dstc.core.files import write_text
@@ -31,6 +32,7 @@ from dstc.core.places import (
     WARM_UP_SOURCE,
     WARM_UP_TARGET,
 )
+from dstc.evaluation.rows import TRAINED_WITH
 from dstc.reporting.page import page
 from dstc.reporting.reading import mapping, pictures_in, table
 from dstc.reporting.results import Results
@@ -43,8 +45,11 @@ def report() -> None:
     params = read_params()
     source, target_train, target_val = map(load_index, (INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL))
     labeled, unlabeled = read_split(SPLIT)
+    scores = mapping(METRICS / "scores.json", TRAINED_WITH)
     results = Results(
-        scores=mapping(METRICS / "scores.json"),
+        data=_data(params),
+        trained_with=scores.pop(TRAINED_WITH),
+        scores=scores,
         chosen_on_val=bool(mapping(METRICS / "summary.json", "chosen_on_val")["chosen_on_val"]),
         confusion=table(METRICS / "confusion.csv", "actual", "predicted", "rate"),
         losses={folder.name: table(folder / "losses.csv", "iteration") for folder in TRAININGS},
@@ -58,10 +63,17 @@ def report() -> None:
         mixing=pictures_in(CO_TRAIN / "mixing"),
         params=params.model_dump(exclude={"paths", "runtime"}),
         versions=_versions(),
-        costs={stage: recorded(stage, made) for stage, made in MADE_BY.items()},
+        records={stage: recorded(stage, made) for stage, made in MADE_BY.items()},
     )
     write_text(REPORT, page(results))
     print(f"{REPORT}: {REPORT.stat().st_size / 1e6:.1f} MB; open it in a browser")
+
+
+def _data(params: Params) -> str:
+    """What people call the data: by layouts, for where they lie is nobody else's business."""
+    if params.paths.source == "embedded":
+        return "built-in data set"
+    return f"{params.data.source.layout} to {params.data.target.layout}"
 
 
 def _versions() -> dict[str, str]:

@@ -24,6 +24,8 @@ WEIGHTS = ["model.initial_weights=/data/w-1_x.pth"]
 NAMES = preset_names(ROOT / "presets")
 
 RELEASED_ROWS = {  # the rows of the table of silent decisions that are parameters on which both sides differ
+    "optim.ema_decay": (0.999, 0.0),
+    "evaluate.weights": ("ema", "last"),
     "co_train.alignment_counts_void": (False, True),
     "co_train.teacher_batch_norm": ("running", "batch"),
     "co_train.paste_with_replacement": (False, True),
@@ -142,7 +144,7 @@ def test_a_draft_of_own_data_takes_a_transformer_by_extending_its_part(version: 
 
 def test_rows_on_which_both_sides_agree_have_the_released_value() -> None:
     params: Params = check_params(merged("gta5_cityscapes_released"), "")
-    assert (params.co_train.color_augmentation, params.co_train.teachers_run) == (False, "in_turn")
+    assert (params.co_train.color_augmentation, params.co_train.teachers_run) == ("none", "in_turn")
     assert (params.model.batch_norm_affine, params.model.batch_norm_statistics) == ("frozen", "batch")
     assert (params.co_train.alignment_weight, params.co_train.iterations) == (0.1, 120_000)
 

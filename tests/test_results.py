@@ -210,7 +210,7 @@ def test_the_leads_seed_by_seed_are_those_of_their_rows() -> None:
 RELEASED_SIDE = {
     "alignment_counts_void": "void counts as a class of the alignment",
     "cross_supervision_start": "unlabeled images from the first iteration on",
-    "ema_decay": "the branches themselves label (no averaged weights)",
+    "teachers": "the branches themselves label (no averaged weights)",
     "confidence_threshold": "every pseudo-label counts fully (no confidence weight)",
     "paste_with_replacement": "source classes drawn with replacement",
     "update": "B1 steps before it labels for B2",

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 
+import torch
 from torch import Tensor, nn
 
 from dstc.core import processes
@@ -46,11 +47,13 @@ class Method:
     `confidence_threshold` the weight of cross supervision is the share of pixels surer than it; no pixel is left out.
     """
 
-    combination: str = "differentiated"
+    combination: str = "differentiated"  # or "differentiated_and_target", "whole_images"
     alignment_weight: float = 0.1
     alignment_counts_void: bool = False
     cross_supervision: bool = True
+    cross_supervision_weight: float = 1.0
     class_mix: bool = True
+    class_mix_labeled: float = 0.0
     teacher_batch_norm: str = "running"
     teachers_run: str = "in_turn"
     confidence_threshold: float = 0.0
@@ -90,12 +93,13 @@ def co_training_step(
         b1.step()
 
     b2.zero_grad()
-    if method.combination == "differentiated":
+    if method.combination == "whole_images":
+        b2.back_propagate({"source_cross_entropy": ce(*b2(source))})
+    else:
         combined = combine_within_images(source, labeled_target, choose(PASTE, source.label))  # data combination 2
         teaching.seen["combination_2"] = combined
         b2.back_propagate({"combined_cross_entropy": ce(*b2(combined))})
-    else:
-        b2.back_propagate({"source_cross_entropy": ce(*b2(source))})
+    if method.combination != "differentiated":
         b2.back_propagate({"target_cross_entropy": ce(*b2(labeled_target))})
     if teaching.cross_supervises:
         unlabeled, weight = teaching.for_student(TARGET_BIASED, labeled_by=SOURCE_BIASED)
@@ -154,14 +158,28 @@ class Teaching:
     def for_student(self, student: str, *, labeled_by: str) -> tuple[LabeledBatch, Tensor | float]:
         """Unlabeled images with the other branch's pseudo-labels, mixed, as the student sees them; the loss's weight."""
         assert self.batch.unlabeled_target is not None
-        images = self.batch.unlabeled_target.image
         labels, weight = self._labels_by(labeled_by)
-        mixed = LabeledBatch(images, labels)
+        unlabeled = mixed = LabeledBatch(self.batch.unlabeled_target.image, labels)
         if self.method.class_mix:
-            mixed, _ = class_mix(images, labels, self.choose(CLASS_MIX_DRAW[student], labels))
+            foreground = self._foreground(student, unlabeled)
+            mixed = class_mix(foreground, unlabeled, self.choose(CLASS_MIX_DRAW[student], foreground.label))
         mixed = LabeledBatch(self.augment(student, mixed.image), mixed.label)
         self.seen |= {f"pseudo_label_by_{labeled_by}": labels, f"mixed_for_{student}": mixed}
-        return mixed, weight
+        return mixed, weight * self.method.cross_supervision_weight
+
+    def _foreground(self, student: str, unlabeled: LabeledBatch) -> LabeledBatch:
+        """What ClassMix takes classes from: the unlabeled images, the first of them replaced by labeled ones of the
+        student's own domain.
+
+        Deviation: with `class_mix_labeled`, as DACS pastes (Tranheden et al., WACV 2021); the released code mixes unlabeled
+        images with each other alone.
+        """
+        count = round(self.method.class_mix_labeled * len(unlabeled.image))
+        labeled = self.batch.source if student == SOURCE_BIASED else self.batch.labeled_target
+        return LabeledBatch(
+            torch.cat([labeled.image[:count], unlabeled.image[count:]]),
+            torch.cat([labeled.label[:count], unlabeled.label[count:]]),
+        )
 
     def _labels_by(self, name: str) -> tuple[Tensor, Tensor | float]:
         """Pseudo-labels of the whole unlabeled batch, and their weight."""

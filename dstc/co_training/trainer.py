@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dstc.co_training.step import (
     PASTE,
@@ -38,7 +37,7 @@ from dstc.training.curves import Curve
 from dstc.training.learner import Learner
 from dstc.training.loop import CheckpointPolicy, Plan, train
 from dstc.training.optimizer import poly_schedule, set_learning_rate
-from dstc.training.state import TrainingState
+from dstc.training.state import EMA, TrainingState
 from dstc.training.validation import validate
 
 
@@ -57,26 +56,19 @@ class CoTrainer:
                 network.keep_batch_norm_statistics()
         self.source_biased = context.learner(SOURCE_BIASED, branches.source_biased)
         self.target_biased = context.learner(TARGET_BIASED, branches.target_biased)
-        self.averaged = {learner.name: self._averaged(learner) for learner in self.learners if settings.ema_decay}
-        self.teachers = Branches(**self.averaged) if self.averaged else branches
+        # Deviation: a teacher can be the moving average of its branch, as in Mean Teacher (Tarvainen and Valpola, 2017).
+        averages = {learner.name: learner.average for learner in self.learners if learner.average is not None}
+        self.teachers = Branches(**averages) if settings.teachers == "averaged" else branches
         self.class_weights: Tensor | None = None  # of what `run` trains on
         losses = [
             *(f"{SOURCE_BIASED}/{name}" for name in SOURCE_BIASED_LOSSES),
             *(f"{TARGET_BIASED}/{name}" for name in TARGET_BIASED_LOSSES),
         ]
-        self.state = TrainingState(self.learners, losses=Curve(losses), averaged=self.averaged)
+        self.state = TrainingState(self.learners, losses=Curve(losses))
 
     @property
-    def learners(self) -> tuple[Learner, Learner]:
+    def learners(self) -> tuple[Learner, ...]:
         return self.source_biased, self.target_biased
-
-    def _averaged(self, learner: Learner) -> AveragedModel:
-        """Deviation: a teacher that is the moving average of its branch, as in Mean Teacher (Tarvainen and Valpola, 2017).
-
-        In the middle of a run the rate is high and each single state of a branch is a poor labeler.
-        """
-        average = get_ema_multi_avg_fn(self.settings.ema_decay)
-        return AveragedModel(learner.network, multi_avg_fn=average, use_buffers=True)
 
     def run(
         self, streams: Mapping[str, Stream], pictures: Path, checkpoints: CheckpointPolicy | None = None
@@ -108,8 +100,8 @@ class CoTrainer:
         )
         train(plan, self.state, device=context.device, checkpoints=checkpoints)
         if settings.choose_checkpoint == "best_on_val":
-            for learner in self.learners:
-                learner.network.load_state_dict(self.state.best[learner.name]["weights"])
+            for name, network in self.state.networks.items():
+                network.load_state_dict(self.state.best[name]["weights"])
         return self.state
 
     def _used(self, streams: Mapping[str, Stream]) -> dict[str, Stream]:
@@ -136,12 +128,9 @@ class CoTrainer:
             self.method,
             teachers=self.teachers,
             choose=lambda what, label: self.choose(iteration, what, label),
-            augment=lambda student, images: self._augment(iteration, student, images),
+            augment=lambda student, images: self.augment(iteration, student, images),
             class_weights=self.class_weights,
         )
-        for learner in self.learners:
-            if learner.name in self.averaged:
-                self.averaged[learner.name].update_parameters(learner.network)
         if iteration % self.settings.pictures_every == 0 and processes.is_first():
             self._draw(iteration, whole, seen, pictures)
         return self.source_biased.losses | self.target_biased.losses
@@ -153,19 +142,25 @@ class CoTrainer:
         classes = len(self.context.classes)
         return sample_half_of_classes(label, classes, generator=generator, with_replacement=with_replacement)
 
-    def _augment(self, iteration: int, student: str, images: Tensor) -> Tensor:
-        if not self.settings.color_augmentation:
+    def augment(self, iteration: int, student: str, images: Tensor) -> Tensor:
+        """The images as the student sees them: other draws for each iteration and student."""
+        strength = self.settings.color_augmentation
+        if strength == "none":
             return images
         generator = torch.Generator().manual_seed(stream_seed(self.seed, "color", student, iteration))
-        return color_augmentation(images, self.context.networks.preprocessing, generator=generator)
+        return color_augmentation(images, self.context.networks.preprocessing, strength, generator=generator)
 
     def _validate(self, _: int) -> dict[str, float]:
-        scores = validate({learner.name: learner.network for learner in self.learners}, self.val, context=self.context)
+        networks = self.state.networks
+        pairs = {f"average{kind}": [f"{learner.name}{kind}" for learner in self.learners] for kind in ("", EMA)}
+        together = {name: pair for name, pair in pairs.items() if networks.keys() >= set(pair)}
+        scores = validate(networks, self.val, self.context, together)
         if self.settings.choose_checkpoint == "best_on_val":
-            for learner in self.learners:
-                score, best = scores[f"{learner.name}_miou"], self.state.best
-                if learner.name not in best or score > best[learner.name]["score"]:
-                    best[learner.name] = {"score": score, "weights": copy.deepcopy(learner.network.state_dict())}
+            best = self.state.best
+            for name, network in networks.items():
+                score = scores[f"{name}_miou"]
+                if name not in best or score > best[name]["score"]:
+                    best[name] = {"score": score, "weights": copy.deepcopy(network.state_dict())}
         return scores
 
     def _draw(self, iteration: int, batch: CoTrainingBatch, seen: Seen, folder: Path) -> None:

@@ -20,10 +20,12 @@ OFF: Mapping[str, Any] = {
     "paste_with_replacement": False,
     "alignment_counts_void": False,
     "class_mix": False,
-    "color_augmentation": False,
+    "cross_supervision_weight": 1,
+    "class_mix_labeled": 0,
+    "color_augmentation": "none",
     "cross_supervision_start": 0,
     "confidence_threshold": 0,
-    "ema_decay": 0,
+    "teachers": "branches",
     "teachers_run": "in_turn",
     "update": "simultaneous",
     "lr_ramp_iterations": 0,
@@ -115,22 +117,27 @@ def _unused_switches(params: Params) -> Iterator[tuple[str, list[str]]]:
     """(why, switches of co_train)."""
     settings = params.co_train
     begins = ceil(settings.cross_supervision_start * settings.iterations) < settings.iterations
-    labels, of_labels = settings.cross_supervision and begins, ["class_mix", "color_augmentation"]
-    of_labels += ["confidence_threshold", "teachers_run", "update"]
+    labels, of_labels = (
+        settings.cross_supervision and begins,
+        ["class_mix", "color_augmentation", "cross_supervision_weight"],
+    )
+    of_labels += ["class_mix_labeled", "confidence_threshold", "teachers_run", "update"]
     if not settings.cross_supervision:
         yield "co_train.cross_supervision is false", [*of_labels, "cross_supervision_start"]
     elif not begins:
         yield "co_train.cross_supervision_start is after the last iteration", [*of_labels, "cross_supervision"]
-    elif settings.ema_decay:
-        yield "with an ema_decay the teachers change after the step alone", ["teachers_run", "update"]
+    elif settings.teachers == "averaged":
+        yield "averaged teachers change after the step alone", ["teachers_run", "update"]
     elif settings.teachers_run == "first":
         yield "co_train.teachers_run is first: every pseudo-label is made before B1 steps", ["update"]
-    if labels and not settings.ema_decay and settings.update == "simultaneous" and _statistics_stay(params):
+    if labels and settings.teachers == "branches" and settings.update == "simultaneous" and _statistics_stay(params):
         yield "nothing of a teacher changes before the step", ["teachers_run"]
     if not settings.alignment_weight:
         yield "co_train.alignment_weight is 0", ["alignment_counts_void"]
         if not labels:
-            yield "nobody is taught without cross supervision and alignment", ["ema_decay", "teacher_batch_norm"]
+            yield "nobody is taught without cross supervision and alignment", ["teachers", "teacher_batch_norm"]
+    if labels and not settings.class_mix:
+        yield "co_train.class_mix is false", ["class_mix_labeled"]
     if settings.combination == "whole_images":
         yield "co_train.combination is whole_images", ["paste_with_replacement"]
     if settings.lr_ramp_iterations == 1:
@@ -148,6 +155,8 @@ def _of_the_rest(params: Params) -> Iterator[str]:
     evaluate, resize = params.evaluate, params.data.target.resize
     if evaluate.picture_names and evaluate.pictures:
         yield _note(["evaluate.pictures"], "evaluate.picture_names names them")
+    if evaluate.weights == "ema" and params.optim.ema_decay == 0:
+        yield _note(["evaluate.weights"], "optim.ema_decay is 0: there are no averaged networks")
     if evaluate.window and resize:
         largest = max(evaluate.scales)
         if all(window >= round(largest * side) for window, side in zip(evaluate.window, resize, strict=True)):

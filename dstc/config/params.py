@@ -41,7 +41,8 @@ from dstc.core.taxonomy import KNOWN_CLASSES
 LARGEST = 100_000  # values in a parameter file
 
 RENAMED = {
-    "co_train.teacher_decay": "co_train.ema_decay",
+    "co_train.teacher_decay": "optim.ema_decay",
+    "co_train.ema_decay": "optim.ema_decay",
     "co_train.ramp_iterations": "co_train.lr_ramp_iterations",
     "co_train.cross_supervision_from": "co_train.cross_supervision_start",
     "runtime.save_iterations": "runtime.checkpoint_every_iterations",
@@ -71,7 +72,13 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
-        problems = [*_class_problems(self), *model_problems(self), *_path_problems(self), *_start_problems(self)]
+        problems = [
+            *_class_problems(self),
+            *model_problems(self),
+            *_path_problems(self),
+            *_co_train_problems(self),
+            *_joint_problems(self),
+        ]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -121,17 +128,27 @@ def _own_class_problems(data: Data, tables: Mapping[str, Mapping[str, Any]]) -> 
     ]
 
 
-def _start_problems(params: Params) -> list[str]:
-    """What contradicts joint training: as the start of co-training, or by the length that it is counted out to have."""
+def _co_train_problems(params: Params) -> list[str]:
+    problems = []
+    if params.co_train.initialization == "both_from_joint" and params.joint.iterations == 0:
+        problems.append(
+            "co_train.initialization 'both_from_joint' starts from joint training, which joint.iterations 0 leaves out; "
+            "set joint.iterations: null"
+        )
+    if params.co_train.teachers == "averaged" and params.optim.ema_decay == 0:
+        problems.append(
+            "co_train.teachers 'averaged' are moving averages, of which optim.ema_decay 0 makes none; set a decay such as "
+            "0.99, or co_train.teachers: branches"
+        )
+    return problems
+
+
+def _joint_problems(params: Params) -> list[str]:
+    """Joint training may be as long as the others together, which its own section does not know."""
     others = (params.warm_up.source, params.warm_up.target, params.co_train)
     length = sum(one.iterations for one in others) if params.joint.iterations is None else params.joint.iterations
     if length and params.joint.lr_ramp_iterations >= length:
         return [f"joint.lr_ramp_iterations ({params.joint.lr_ramp_iterations}) must be below its {length} iterations"]
-    if params.co_train.initialization == "both_from_joint" and params.joint.iterations == 0:
-        return [
-            "co_train.initialization 'both_from_joint' starts from joint training, which joint.iterations 0 leaves out; "
-            "set joint.iterations: null"
-        ]
     return []
 
 

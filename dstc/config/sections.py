@@ -112,6 +112,7 @@ class Optim(Section):
     weight_decay: Annotated[float, Field(ge=0, lt=1)]
     clip_gradient_norm: Annotated[float, Field(gt=0, le=10**6)] | None
     poly_power: Annotated[float, Field(ge=0, le=10)]
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
 
 
 class Schedule(Section):
@@ -187,18 +188,20 @@ class Batch(LabeledBatch):
 class CoTrain(Training):
     batch: Batch
     initialization: Literal["domain_specific", "both_from_source", "both_from_target", "both_from_joint"]
-    combination: Literal["differentiated", "whole_images"]
+    combination: Literal["differentiated", "differentiated_and_target", "whole_images"]
     paste_with_replacement: bool
     alignment_weight: Annotated[float, Field(ge=0, le=100)]
     alignment_counts_void: bool
     cross_supervision: bool
     cross_supervision_start: Annotated[float, Field(ge=0, lt=1)]
+    cross_supervision_weight: Annotated[float, Field(ge=0, le=100)]
     class_mix: bool
-    color_augmentation: bool
+    class_mix_labeled: Annotated[float, Field(ge=0, le=1)]
+    color_augmentation: Literal["none", "mild", "strong"]
     student_batch_norm: Literal["batch", "running"]
     teacher_batch_norm: Literal["running", "batch"]
     teachers_run: Literal["in_turn", "first"]
-    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    teachers: Literal["averaged", "branches"]
     confidence_threshold: Annotated[float, Field(ge=0, lt=1)]
     update: Literal["simultaneous", "sequential"]
     choose_checkpoint: Literal["last", "best_on_val"]
@@ -211,10 +214,17 @@ class CoTrain(Training):
                 "class_mix pastes one unlabeled image onto another, so batch.unlabeled_target must be at least 2, "
                 "not 1; raise it or set class_mix: false"
             )
-        if self.combination == "differentiated" and self.batch.source < self.batch.labeled_target:
+        if self.combination != "whole_images" and self.batch.source < self.batch.labeled_target:
             raise ValueError(
                 f"data combination 2 pastes one source image into each labeled target image, so batch.source "
                 f"({self.batch.source}) must be at least batch.labeled_target ({self.batch.labeled_target})"
+            )
+        pasted, batch = round(self.class_mix_labeled * self.batch.unlabeled_target), self.batch
+        if pasted > min(batch.source, batch.labeled_target):
+            raise ValueError(
+                f"class_mix_labeled ({self.class_mix_labeled}) takes {pasted} labeled images of each domain for "
+                f"batch.unlabeled_target {batch.unlabeled_target}, but there are batch.source {batch.source} and "
+                f"batch.labeled_target {batch.labeled_target}; lower it, or raise these"
             )
         return self
 
@@ -224,6 +234,7 @@ class Evaluate(Section):
     protocols: Annotated[list[Literal["half", "full"]], Field(min_length=1, max_length=2)]
     pictures: Annotated[int, Field(ge=0)]
     picture_names: list[Text]
+    weights: Literal["ema", "last"]
     flip: bool
     scales: Annotated[list[Scale], Field(min_length=1)]
     window: Window | None

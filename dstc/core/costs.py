@@ -1,6 +1,6 @@
-"""What a run of a stage cost in time and memory.
+"""What a run of a stage cost in time and memory, and when and from which code it ran.
 
-Costs differ from run to run, so they are no output of a stage: each stage leaves a small record in .work/costs instead. A
+This differs from run to run, so it is no output of a stage: each stage leaves a small record in .work/costs instead. A
 record is named by the stage and by a digest of what the stage made. That is how the report finds the record of its very
 run among those that other experiments leave in the same folder, and that of an earlier training which DVC restored.
 """
@@ -15,13 +15,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+from dstc.core.code_version import code_version
 from dstc.core.files import work_folder, write_text
+
+RESULTS = ("metrics", "dvc.lock", "params.yaml")
+"""What a run writes, and its parameters, which the report shows: no code."""
 
 
 @dataclass(frozen=True)
-class Cost:
+class RunRecord:
     """Of the process that ended the stage: an interrupted training counts from where it went on. Where several processes
     trained together, of the first of them."""
 
@@ -29,6 +34,9 @@ class Cost:
     memory: int  # bytes: the peak of the stage's largest process
     gpu_memory: int | None  # bytes that tensors took at the peak; None without a GPU
     cores: int  # of the machine
+    ended: str  # UTC, to the minute
+    commit: str  # of the code, with a + where it was changed since; empty outside of git
+    experiment: str | None  # DVC's name of it
 
 
 @contextmanager
@@ -36,23 +44,31 @@ def measured(
     stage: str, made: Sequence[Path], *, gpu_memory: Callable[[], int | None] = lambda: None
 ) -> Iterator[None]:
     """Around a stage's work: leave a record of its cost once it has made the files `made`. A failed stage leaves none."""
-    start = time.monotonic()
+    start, commit = time.monotonic(), code_version(Path(), RESULTS)  # of the code that runs, whatever changes meanwhile
     yield
     largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     seconds = round(time.monotonic() - start, 1)
-    cost = Cost(seconds, largest * 1024, gpu_memory(), os.cpu_count() or 1)
-    write_text(_record(stage, made), json.dumps(asdict(cost)) + "\n")
+    record = RunRecord(
+        seconds=seconds,
+        memory=largest * 1024,
+        gpu_memory=gpu_memory(),
+        cores=os.cpu_count() or 1,
+        ended=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+        commit=commit,
+        experiment=os.environ.get("DVC_EXP_NAME"),
+    )
+    write_text(_path(stage, made), json.dumps(asdict(record)) + "\n")
 
 
-def recorded(stage: str, made: Sequence[Path]) -> Cost | None:
-    """The cost of the run of `stage` that made these files; None where none was left here, or by another version."""
+def recorded(stage: str, made: Sequence[Path]) -> RunRecord | None:
+    """The record of the run of `stage` that made these files; None where none was left here, or by another version."""
     try:
-        return Cost(**json.loads(_record(stage, made).read_text(encoding="utf-8")))
+        return RunRecord(**json.loads(_path(stage, made).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):
         return None
 
 
-def _record(stage: str, made: Sequence[Path]) -> Path:
+def _path(stage: str, made: Sequence[Path]) -> Path:
     content = hashlib.blake2b(digest_size=8)
     for path in made:
         content.update(hashlib.blake2b(path.read_bytes()).digest())

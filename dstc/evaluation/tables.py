@@ -6,23 +6,29 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dstc.core.files import write_text
 from dstc.core.taxonomy import Classes
 from dstc.evaluation.protocols import Confusion
-from dstc.evaluation.rows import AVERAGE, ROWS, main_protocol
+from dstc.evaluation.rows import AVERAGE, ROWS, TRAINED_WITH, agreeing, main_protocol
 from dstc.evaluation.verdict import differences
 from dstc.label_maps.confusion_matrix import ConfusionMatrix, mean_iou
 
 
-def write_tables(folder: Path, confusion: Confusion, classes: Classes, run_metadata: Mapping[str, int | float]) -> None:
-    """Write the files. The tables for plots hold one protocol."""
+def write_tables(
+    folder: Path,
+    confusion: Confusion,
+    classes: Classes,
+    run_metadata: Mapping[str, int | float],
+    trained_with: Mapping[str, Mapping[str, str]],
+) -> None:
+    """Write the files. The tables for plots hold one protocol; `trained_with` goes to the scores, by row."""
     plotted = confusion[main_protocol(confusion)]
     write_text(folder / "summary.json", _json({**summary(confusion), **run_metadata}))
-    write_text(folder / "scores.json", _json(scores(confusion, classes)))
+    write_text(folder / "scores.json", _json({**scores(confusion, classes), TRAINED_WITH: trained_with}))
     write_text(folder / "iou_per_class.csv", iou_per_class_csv(plotted, classes))
     write_text(folder / "confusion.csv", confusion_csv(plotted[AVERAGE], classes))
 
@@ -93,9 +99,20 @@ def _json(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
+def comparing_command(protocols: Collection[str]) -> str:
+    """What shows experiments one a line, in as few columns as say which is better: mIoU of joint training and of the
+    average, and the parameters that differ."""
+    shown = main_protocol(protocols)
+    metrics = [f"{protocol}." for protocol in protocols if protocol != shown] + [rf"{shown}.(?!(joint|average)$)"]
+    columns = [".*/", "splits", "Created", "labeled_images", *metrics]
+    return f"dvc exp show --only-changed --drop '{'|'.join(columns)}'"
+
+
 def console_table(confusion: Confusion, classes: Classes) -> str:
-    """Rows by protocols, in percent: the mean over all classes, and over each subset that has a name."""
-    everything = scores(confusion, classes)
+    """Rows by protocols, in percent: the mean over all classes, and over each subset that has a name. Protocols that agree
+    share their columns."""
+    every = scores(confusion, classes)
+    everything = {" = ".join(protocols): every[protocols[0]] for protocols in agreeing(every)}
     measures = ["miou", *classes.subsets]
     heads = [f"{protocol} {measure}" for protocol in everything for measure in measures]
     titles = {row: ROWS.get(row, row) for row in next(iter(everything.values()))}

@@ -7,6 +7,8 @@ from typing import Any
 
 from dstc.evaluation.rows import AVERAGE, BRANCHES, JOINT
 
+COMPARED = {JOINT: "joint training", "warm_up_target": "the target warm-up"}
+
 SPREAD = 1.2
 """Points: the standard deviation, over five seeds and worlds of the built-in data set, of the average's mIoU minus joint
 training's, both with class weights (experiments/results/compare.csv; a test recomputes it)."""
@@ -25,26 +27,34 @@ def differences(miou: Mapping[str, float | None]) -> dict[str, float]:
 
 
 def verdict(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Sentences about the rows of one protocol, as metrics/scores.json holds them."""
+    """Sentences about the rows of one protocol, as metrics/scores.json holds them; the first one stands alone."""
     miou = {row: scores["miou"] for row, scores in rows.items()}
     points, better = differences(miou), _better_branch(miou)
-    if JOINT not in rows:
+    if miou[AVERAGE] is None or better is None:
+        return ["Co-training cannot be compared: mIoU is undefined, for no val pixel has a class."]
+    in_short = _in_short(miou[AVERAGE], miou)
+    if not points:
         return [
-            f"Co-training's average reaches {_percent(miou[AVERAGE])}. Joint training was left out (joint.iterations is "
-            "0), so this run does not say whether co-training is ahead of it."
+            in_short,
+            "Joint training was left out (joint.iterations is 0), so this run does not say whether co-training is ahead "
+            "of it.",
         ]
-    if not points or better is None:
-        return ["Co-training cannot be compared with joint training: mIoU is undefined, for no val pixel has a class."]
     name, score = better
     average, branch = points.values()
     return [
-        f"Co-training's average reaches {_percent(miou[AVERAGE])}, {_compared(average)} joint training "
-        f"({_percent(miou[JOINT])}); its better branch, the {name.replace('_', '-')} one, {_percent(score)}, "
-        f"{_compared(branch)} it.",
+        in_short,
+        f"The better branch, the {name.replace('_', '-')} one, reaches {_percent(score)}, {_compared(branch)} joint "
+        "training.",
         *_by_class(rows[AVERAGE]["iou"], rows[JOINT]["iou"]),
         f"One seed: on the built-in data set, the average's lead or lag varies by {SPREAD} points from seed to seed "
         f"(standard deviation){', so this run alone does not decide it' if abs(average) < 2 * SPREAD else ''}.",
     ]
+
+
+def _in_short(average: float, miou: Mapping[str, float | None]) -> str:
+    others = [(name, other) for row, name in COMPARED.items() if (other := miou.get(row)) is not None]
+    compared = (f", {_compared(round(average - other, 2))} {name} ({_percent(other)})" for name, other in others)
+    return f"The average of both branches has {_percent(average)} mIoU{''.join(compared)}."
 
 
 def _better_branch(miou: Mapping[str, float | None]) -> tuple[str, float] | None:
@@ -63,7 +73,7 @@ def _by_class(average: Mapping[str, float | None], joint: Mapping[str, float | N
         if classes
     ]
     if parts:
-        yield f"By class, its average is {', '.join(parts)}."
+        yield f"By class, the average is {', '.join(parts)}."
 
 
 def _compared(points: float) -> str:

@@ -60,14 +60,12 @@ def paste(foreground: LabeledBatch, background: LabeledBatch, mask: Tensor) -> L
     )
 
 
-def class_mix(images: Tensor, pseudo_label: Tensor, chosen: Tensor) -> tuple[LabeledBatch, Tensor]:
-    """Paste the chosen classes of image i onto image i-1 (so image i receives from image i+1, modulo N).
+def class_mix(foreground: LabeledBatch, background: LabeledBatch, chosen: Tensor) -> LabeledBatch:
+    """Paste the chosen classes of foreground i onto background i-1 (so image i receives from image i+1, modulo N).
 
-    images (N, 3, H, W), N at least 2; pseudo_label uint8 (N, H, W); chosen bool (N, K). Entry i of the result holds the
-    pasted classes of image i; the mask comes with it. Mixing hard labels equals mixing soft predictions and taking the
-    argmax.
+    Both are N images, as a rule the same ones with their pseudo-labels, N at least 2; chosen bool (N, K) over the
+    foreground's labels. Entry i of the result holds the pasted classes of foreground i. Mixing hard labels equals mixing
+    soft predictions and taking the argmax.
     """
-    foreground = LabeledBatch(images, pseudo_label)
-    background = LabeledBatch(images.roll(1, dims=0), pseudo_label.roll(1, dims=0))
-    mask = paste_mask(pseudo_label, chosen)
-    return paste(foreground, background, mask), mask
+    receiving = LabeledBatch(background.image.roll(1, dims=0), background.label.roll(1, dims=0))
+    return paste(foreground, receiving, paste_mask(foreground.label, chosen))

@@ -27,18 +27,30 @@ AS_RELEASED: Mapping[str, Any] = MappingProxyType(
 """Values of section `model` that the released code has, and files from before they were parameters, which do not say so."""
 
 
-def save_network(path: Path, network: nn.Module, description: Mapping[str, Any]) -> None:
-    """Save weights and a plain description (classes, model parameters, what was trained) that makes the file stand alone.
+WEIGHTS = ("ema", "last")  # which of a checkpoint's: those of the averaged network, or of the network itself
 
-    By the path's ending as torch does it, or as safetensors, where the description is JSON in the metadata.
+
+def save_network(
+    path: Path, network: nn.Module, description: Mapping[str, Any], average: nn.Module | None = None
+) -> None:
+    """Save weights and a plain description (classes, model parameters, what was trained) that makes the file stand alone;
+    beside them the weights of the network's average, if it has one.
+
+    By the path's ending as torch does it, or as safetensors, where the description is JSON in the metadata; such a file
+    holds one network alone.
     """
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    state = _plain(network)
     if path.suffix == SAFETENSORS:
         with atomic_write(path) as partial:
             # One entry only: the order of several changes from run to run, and equal networks are to be equal bytes.
             partial.write_bytes(save(state, metadata={FORMAT: json.dumps(description)}))
     else:
-        write_tensors(path, {"format": FORMAT, "description": dict(description), "state": state})
+        averaged = {} if average is None else {"ema": _plain(average)}
+        write_tensors(path, {"format": FORMAT, "description": dict(description), "state": state, **averaged})
+
+
+def _plain(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
 
 
 def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
@@ -89,17 +101,19 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     return {"format": FORMAT, "description": json.loads(metadata[FORMAT]), "state": state}
 
 
-def read_described(path: Path) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
-    """The description and the weights that `save_network` wrote."""
+def read_described(path: Path, weights: str = "ema") -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+    """The description and the `weights` (one of WEIGHTS) that `save_network` wrote."""
     content = read_tensors(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path}: not a checkpoint of this project; initial weights go to model.initial_weights")
-    return described_in(content, path)
+    return described_in(content, path, weights)
 
 
-def described_in(content: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
-    """The description and the weights in what `save_network` wrote to `path`, once read."""
-    return description_in(content, path), plain_state(content.get("state"), path)
+def described_in(content: Mapping[str, Any], path: Path, weights: str) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+    """The description and the weights in what `save_network` wrote to `path`, once read. A file without averaged weights
+    holds one network, which is what both names of weights mean then."""
+    state = content["ema"] if weights == "ema" and "ema" in content else content.get("state")
+    return description_in(content, path), plain_state(state, path)
 
 
 def description_in(content: Mapping[str, Any], path: Path) -> dict[str, Any]:

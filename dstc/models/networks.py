@@ -63,13 +63,14 @@ class NetworkBuilder:
         weights = initial_weights(self.initial_weights, self.backbone)
         return self._bare().to(self.device) if weights is None else self.with_weights(weights)
 
-    def trained(self, path: Path) -> SegmentationNetwork:
-        """A network from a checkpoint; refused if it was trained for other classes or in another form."""
+    def trained(self, path: Path, weights: str = "last") -> SegmentationNetwork:
+        """A network from a checkpoint (`weights`: "last" or "ema", its average); refused if it was trained for other
+        classes or in another form."""
         if not path.exists():
             raise UserError(
                 f"{path}: not there yet; the stage that makes it comes first (`dvc repro` runs what is needed)"
             )
-        return self.with_weights(read_checkpoint(path))
+        return self.with_weights(read_checkpoint(path, weights))
 
     def with_weights(self, weights: Weights) -> SegmentationNetwork:
         """A network with these weights; refused if they were trained for other classes or are made for another form."""

@@ -82,9 +82,9 @@ def initial_weights(name: str, backbone: str) -> Weights | None:
     return _from_timm(entry.timm_weights, name) if entry.of_timm else _from_torchvision(backbone, name)
 
 
-def read_checkpoint(path: Path) -> Weights:
-    """Read a file that holds a whole network with its classifier."""
-    weights = read_weights(path)
+def read_checkpoint(path: Path, which: str = "ema") -> Weights:
+    """Read a file that holds a whole network with its classifier; of its own files, `which` of their WEIGHTS."""
+    weights = read_weights(path, which)
     if weights.classes is None:
         raise UserError(
             f"{path}: is {weights.kind}, not a checkpoint of this project or of the released code; initial weights go "
@@ -93,11 +93,12 @@ def read_checkpoint(path: Path) -> Weights:
     return weights
 
 
-def read_weights(path: Path, *, of_timm: bool = False) -> Weights:
-    """Read a file of any of the kinds; `of_timm`: what is no checkpoint is to fill a backbone of timm."""
+def read_weights(path: Path, which: str = "last", *, of_timm: bool = False) -> Weights:
+    """Read a file of any of the kinds; those of this project can hold two networks. `of_timm`: what is no checkpoint is to
+    fill a backbone of timm."""
     content = read_tensors(path)
     if isinstance(content, dict) and content.get("format") == FORMAT:
-        return _of_this_project(path, *described_in(content, path))
+        return _of_this_project(path, *described_in(content, path, which))
     content = plain_state(inner_state(content), path)
     _refuse_without_description(path, content)
     content = without_prefixes(content)

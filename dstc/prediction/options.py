@@ -7,6 +7,7 @@ import argparse
 from pydantic import TypeAdapter
 
 from dstc.config.sections import Scale, Threads, Window
+from dstc.models.checkpoints import WEIGHTS
 from dstc.prediction.results import KINDS
 from dstc.prediction.trained import Size
 
@@ -34,3 +35,13 @@ def kinds(text: str) -> list[str]:
     if unknown:
         raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: known are {', '.join(KINDS)}")
     return found
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """The option --weights: which network of a checkpoint that holds two."""
+    parser.add_argument(
+        "--weights",
+        choices=WEIGHTS,
+        default=WEIGHTS[0],
+        help="of the averaged network, or of the network itself at its last step (if not given: %(default)s)",
+    )

@@ -39,9 +39,10 @@ class Trained:
     description: Mapping[str, Any]
 
 
-def load_trained(path: Path, device: torch.device) -> Trained:
-    """Read a checkpoint of this project; raise UserError where it is none."""
-    description, state = read_described(path)
+def load_trained(path: Path, device: torch.device, weights: str = "ema") -> Trained:
+    """Read a checkpoint of this project, of its two networks the one that `weights` names ("ema" or "last"); raise
+    UserError where it is none."""
+    description, state = read_described(path, weights)
     missing = [key for key in ("normalization", "input_size", "label_ids") if key not in description]
     if missing:
         raise UserError(f"{path}: was written before checkpoints told {', '.join(missing)}; retrain it")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ SOURCE, TARGET = "#d97706", "#2f86d6"  # as are those of PALETTE, legible on whi
 PALETTE = (SOURCE, "#a259d9", TARGET, "#2f9e5b", "#d6457e")
 _WIDTH = 5.0  # inches of 72 units; at 360 pixels, the width of a phone, 10-point letters still have 10 pixels
 _MARKERS = "ovsD^"
+_ROUND = (1, 2, 5, 10)  # steps of ticks, times a power of ten
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a class may have a dollar in its name
@@ -65,7 +66,10 @@ def line_chart(name: str, description: str, lines: Sequence[Line], *, x_label: s
         axes.set_ylabel(y_label)
         axes.set_ylim(bottom=0, top=1.04 * axes.get_ylim()[1])  # a mark at the top is drawn whole
         axes.set_xlim(left=0)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))  # half an iteration there is none
+        axes.xaxis.set_major_locator(
+            MaxNLocator(nbins=8, integer=True, steps=_ROUND)
+        )  # half an iteration there is none
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=7, steps=_ROUND))
 
     return _svg(name, description, draw, height=3.1)
 
@@ -101,6 +105,23 @@ def dot_chart(
             axes.set_xlim(left=0)
 
     return _svg(name, description, draw, height=1.3 + 0.24 * len(categories))
+
+
+def bar_chart(name: str, description: str, bars: Mapping[str, float], *, x_label: str, signed: bool = False) -> str:
+    """A bar for each category from top to bottom, its number at its end; `signed` numbers go either way from zero."""
+
+    def draw(axes: Axes) -> None:
+        values = list(bars.values())
+        drawn = axes.barh(range(len(bars)), values, color=[TARGET if value >= 0 else SOURCE for value in values])
+        axes.bar_label(drawn, [f"{value:+.1f}" if signed else f"{value:.1f}" for value in values], padding=3)
+        axes.set_yticks(range(len(bars)), list(bars))
+        axes.set_ylim(max(1, len(bars)) - 0.5, -0.5)
+        axes.margins(x=0.15)  # room for the numbers
+        axes.set_xlabel(x_label)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=_ROUND))
+        axes.grid(axis="y", visible=False)
+
+    return _svg(name, description, draw, height=0.8 + 0.24 * len(bars))
 
 
 def _svg(name: str, description: str, draw: Callable[[Axes], None], *, height: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 _VOID = ("img", "input")  # elements that have no end
 
@@ -40,13 +40,14 @@ def section(name: str, title: str, *content: str) -> Html:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str | None = None, class_: str = "") -> Html:
-    """A table that scrolls by itself where it is wider than the page. A cell that is a whole <td> is taken as it is."""
+    """A table that scrolls by itself where it is wider than the page; its caption does not. A cell that is a whole <td> is
+    taken as it is."""
     lines = [
         element("thead", element("tr", *(element("th", text, scope="col") for text in head))),
         element("tbody", joined(element("tr", _head(first), *map(_cell, rest)) for first, *rest in rows)),
     ]
-    above = [element("caption", caption)] if caption else []
-    return element("div", element("table", *above, *lines, class_=class_ or None), class_="scroll")
+    scrolling = element("div", element("table", *lines, class_=class_ or None), class_="scroll")
+    return element("figure", element("figcaption", caption), scrolling) if caption else scrolling
 
 
 def _head(text: str) -> Html:
@@ -55,6 +56,15 @@ def _head(text: str) -> Html:
 
 def _cell(text: str) -> Html:
     return text if isinstance(text, Html) and text.startswith("<td") else element("td", text)
+
+
+def choices(name: str, options: Mapping[str, str], chosen: str) -> Html:
+    """Tabs, of which one is chosen: the page then shows those elements alone whose data-`name` is the key of that option."""
+    tabs = (
+        element("label", element("input", type="radio", name=name, value=key, checked=key == chosen), title)
+        for key, title in options.items()
+    )
+    return element("fieldset", *tabs, class_="tabs")
 
 
 def folded(summary: str, *content: str) -> Html:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from dstc.evaluation.rows import AVERAGE, JOINT, ROWS, TTA, main_protocol
+from dstc.evaluation.rows import AVERAGE, JOINT, ROWS, TTA, agreeing, main_protocol
 from dstc.evaluation.verdict import verdict
 from dstc.preparation.summary import pixels_of, share_in_words
-from dstc.reporting.charts import INK, PALETTE, SOURCE, TARGET, Dots, Line, dot_chart, line_chart
-from dstc.reporting.markup import Html, element, folded, joined, section, table
+from dstc.reporting.charts import INK, PALETTE, SOURCE, TARGET, Dots, Line, bar_chart, dot_chart, line_chart
+from dstc.reporting.markup import Html, choices, element, folded, section, table
 from dstc.reporting.results import Results
 
 PROTOCOLS = {
     "half": "half: predictions at the network's input size, labels shrunk to it",
     "full": "full: predictions enlarged to the labels' own size",
 }
-MEASURES = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy"}
+MEASURES = {"miou": "mIoU", "miou_16": "mIoU of 16", "miou_13": "mIoU of 13", "pixel_accuracy": "pixel accuracy"}
+SUBSETS = {
+    "miou_16": "mIoU of 16: over the 16 of Cityscapes' classes that SYNTHIA has too.",
+    "miou_13": "mIoU of 13: over these without wall, fence and pole, as the literature on SYNTHIA has it.",
+}
+"""What is said of the means over some of the classes. Only classes that are Cityscapes' have these."""
 COLORS = {
     "warm_up_source": SOURCE,
     "warm_up_target": TARGET,
@@ -28,6 +32,9 @@ COLORS = {
     "target_biased": PALETTE[3],
     AVERAGE: INK,
 }
+Iou = Mapping[str, float | None]
+"""By class, in percent."""
+
 MATRIX_CLASSES = 32  # a matrix of more classes says less than the list of its largest confusions
 LISTED_CONFUSIONS = 40
 
@@ -46,7 +53,7 @@ def title_of(row: str) -> str:
 
 
 def scores_section(results: Results) -> Html:
-    """How many images there were, and every network's scores."""
+    """How many images there were, every network's scores, and what they say of co-training."""
     counts = {
         "labeled target images": len(results.labeled),
         "unlabeled target images": len(results.unlabeled),
@@ -56,25 +63,29 @@ def scores_section(results: Results) -> Html:
     }
     tiles = (element("li", element("b", str(count)), what) for what, count in counts.items())
     warning = "The checkpoints were chosen on the very images that are scored here, so these numbers flatter."
+    rows = results.scores[main_protocol(results.scores)]
+    subsets = [text for measure, text in SUBSETS.items() if measure in next(iter(rows.values()))]
+    notes = ["In percent; the best of each column in bold.", *subsets]
     return section(
         "scores",
         "Scores",
         element("ul", *tiles, class_="tiles"),
         *([element("p", warning)] if results.chosen_on_val else []),
-        element("p", " ".join(verdict(results.scores[main_protocol(results.scores)])), class_="verdict"),
-        element("div", *_score_tables(results), class_="columns"),
-        element("p", "In percent; the best of each column in bold.", class_="quiet"),
+        element(
+            "div",
+            *_score_tables(results),
+            element("div", *(element("p", sentence) for sentence in verdict(rows)[1:])),
+            class_="columns",
+        ),
+        element("p", " ".join(notes), class_="quiet"),
     )
 
 
 def _score_tables(results: Results) -> list[Html]:
-    """A table for each protocol; one for several that agree in every number, as where labels have the input's size."""
-    agreeing: dict[str, list[str]] = {}
-    for protocol, rows in results.scores.items():
-        agreeing.setdefault(json.dumps(rows), []).append(protocol)
+    """A table for each protocol; one for several that agree in every number."""
     return [
         _score_table(results.scores[protocols[0]], "; and the same under ".join(map(_protocol, protocols)))
-        for protocols in agreeing.values()
+        for protocols in agreeing(results.scores)
     ]
 
 
@@ -86,7 +97,7 @@ def _protocol(name: str) -> str:
 def _score_table(rows: Mapping[str, Mapping[str, Any]], caption: str) -> Html:
     measures = [measure for measure in next(iter(rows.values())) if measure != "iou"]
     best = {m: max((row[m] for row in rows.values() if row[m] is not None), default=None) for m in measures}
-    heads = [MEASURES.get(measure, measure.replace("miou_", "mIoU of ")) for measure in measures]
+    heads = [MEASURES.get(measure, measure) for measure in measures]
 
     def cell(measure: str, value: float | None) -> Html:
         return element("td", percent(value), class_="best" if value is not None and value == best[measure] else None)
@@ -157,22 +168,54 @@ def _curves(title: str, lines: Sequence[Line], y_label: str) -> Html:
 
 
 def classes_section(results: Results) -> Html:
-    """IoU of each class, for every network."""
+    """IoU of each class: of the average as it is and minus another row's, best first, and all numbers."""
     protocol = main_protocol(results.scores)
-    rows = results.scores[protocol]
-    names = list(next(iter(rows.values()))["iou"])
-    series = [
-        Dots(title_of(row), [scores["iou"][name] for name in names], COLORS.get(row, INK))
-        for row, scores in rows.items()
-    ]
-    lines = [[name, *(percent(scores["iou"][name]) for scores in rows.values())] for name in names]
-    title = f"IoU per class, protocol {protocol}"
+    rows = {row: scores["iou"] for row, scores in results.scores[protocol].items()}
+    average, others = rows[AVERAGE], [row for row in rows if row != AVERAGE]
+    shown = next(row for row in (JOINT, "warm_up_target") if row in rows)
+    lines = [[name, *(percent(iou[name]) for iou in rows.values())] for name in average]
     return section(
         "classes",
         "IoU per class",
-        element("div", element("figure", Html(dot_chart(title, title, names, series, x_label="IoU, percent")))),
+        element(
+            "div",
+            _bars(average),
+            element(
+                "div",
+                element("h3", f"{title_of(AVERAGE).capitalize()} minus another row"),
+                choices("against", {row: title_of(row) for row in others}, shown),
+                *(_change(average, rows[row], row, hidden=row != shown) for row in others),
+            ),
+            class_="columns",
+        ),
         folded("The numbers", table(["class", *map(title_of, rows)], lines, caption=_protocol(protocol))),
     )
+
+
+def _change(iou: Iou, other: Iou, row: str, *, hidden: bool) -> Html:
+    points = {name: value - before for name, value in _known(iou).items() if (before := other[name]) is not None}
+    chart = bar_chart(
+        f"IoU minus {row}",
+        f"IoU of each class, {title_of(AVERAGE)} minus {title_of(row)}",
+        _best_first(points),
+        x_label=f"points of IoU, minus {title_of(row)}",
+        signed=True,
+    )
+    return element("figure", Html(chart), data_against=row, hidden=hidden)
+
+
+def _bars(iou: Iou) -> Html:
+    title = title_of(AVERAGE).capitalize()
+    chart = bar_chart(title, f"IoU of each class, {title}", _best_first(iou), x_label="IoU, percent")
+    return element("figure", element("h3", title), Html(chart))
+
+
+def _known(iou: Iou) -> dict[str, float]:
+    return {name: value for name, value in iou.items() if value is not None}
+
+
+def _best_first(iou: Iou) -> dict[str, float]:
+    return dict(sorted(_known(iou).items(), key=lambda item: -item[1]))
 
 
 # --- confusions
@@ -234,9 +277,9 @@ def data_section(results: Results) -> Html:
     title = "Share of the labeled pixels of each class"
     chart = dot_chart(title, title, names, series, x_label="percent of the labeled pixels, log scale", log=True)
     heads = ["class", *(dots.label for dots in series)]
+    numbers = table(heads, zip(names, *columns, strict=True))
     return section(
         "data",
         "Shares of the classes in the labels",
-        element("figure", Html(chart)),
-        joined([folded("The numbers", table(heads, zip(names, *columns, strict=True)))]),
+        element("div", element("figure", Html(chart)), numbers, class_="columns"),
     )

@@ -10,7 +10,7 @@ from dstc.reporting.markup import Html, element, joined
 from dstc.reporting.numbers import classes_section, confusion_section, curves_section, data_section, scores_section
 from dstc.reporting.pictures import mixing_section, pictures_section
 from dstc.reporting.results import Results
-from dstc.reporting.run_metadata import cost_section, parameters_section
+from dstc.reporting.run_metadata import cost_section, parameters_section, run_section
 
 FRAME = Path(__file__).with_name("page.html")
 SECTIONS: Mapping[str, Callable[[Results], Html]] = {
@@ -30,5 +30,6 @@ SECTIONS: Mapping[str, Callable[[Results], Html]] = {
 def page(results: Results) -> str:
     """The whole page as HTML. The same results give the same text."""
     nav = element("nav", *(element("a", word, href=f"#{word.lower()}") for word in SECTIONS))
-    body = joined([element("h1", "dstc: report of a run"), nav, *(make(results) for make in SECTIONS.values())])
+    sections = (make(results) for make in SECTIONS.values())
+    body = joined([element("h1", "dstc: report of a run"), nav, run_section(results), *sections])
     return Template(FRAME.read_text(encoding="utf-8")).substitute(body=body)

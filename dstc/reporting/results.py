@@ -1,4 +1,4 @@
-"""What a report tells, as plain values: one run's scores, curves, data, pictures, parameters and costs."""
+"""What a report tells, as plain values: one run's scores, curves, data, pictures, parameters and records."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from dstc.core.costs import Cost
+from dstc.core.costs import RunRecord
 from dstc.core.index import DomainIndex
 
 Scores = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -21,7 +21,9 @@ class Results:
     """Everything of one run that the report shows. Curves by training: both warm-ups, joint
     (empty where it was left out), co_train."""
 
+    data: str  # what people call it
     scores: Scores
+    trained_with: Mapping[str, Mapping[str, str]]  # by row: the version of torch, the device, ...
     chosen_on_val: bool
     confusion: pd.DataFrame  # actual, predicted, rate: of the branches' average
     losses: Mapping[str, pd.DataFrame]
@@ -35,4 +37,4 @@ class Results:
     mixing: Sequence[Path]
     params: Mapping[str, Any]
     versions: Mapping[str, str]
-    costs: Mapping[str, Cost | None]  # by stage, in the order in which they run
+    records: Mapping[str, RunRecord | None]  # by stage, in the order in which they run

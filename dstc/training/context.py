@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from dstc.config.params import Params
 from dstc.config.sections import Model, Optim, Runtime, Training
@@ -23,6 +24,7 @@ from dstc.models.batch_norm import batch_norms, synchronize
 from dstc.models.checkpoints import save_network
 from dstc.models.gradient_checkpointing import checkpoint_blocks
 from dstc.models.networks import NetworkBuilder
+from dstc.training.averaging import averaged_copy
 from dstc.training.class_weights import inverse_log_weights
 from dstc.training.learner import Learner
 from dstc.training.optimizer import build_optimizer
@@ -66,7 +68,7 @@ class TrainingContext:
         return computing(self.device)
 
     def learner(self, name: str, network: nn.Module) -> Learner:
-        """The network in train mode, with its optimizer."""
+        """The network in train mode, with its optimizer and its average."""
         optim = self.optim
         if self.runtime.gradient_checkpointing:
             checkpoint_blocks(network.get_submodule("backbone"))
@@ -82,7 +84,8 @@ class TrainingContext:
             layer_decay=optim.layer_decay,
             clip_gradient_norm=optim.clip_gradient_norm,
         )
-        return Learner(name, network, optimizer)
+        average = averaged_copy(network, optim.ema_decay) if optim.ema_decay else None
+        return Learner(name, network, optimizer, average)
 
     def _synchronize(self, network: nn.Module) -> None:
         """Take batch statistics over all processes: of each one's own images, their number would change the step."""
@@ -112,7 +115,7 @@ class TrainingContext:
         images, labels = (processes.gather(part.to(self.device, non_blocking=True)) for part in crops)
         return LabeledBatch(self.networks.preprocessing.apply(images), labels)
 
-    def save(self, path: Path, network: nn.Module, **more: Any) -> None:
+    def save(self, path: Path, network: nn.Module, average: AveragedModel | None = None, **more: Any) -> None:
         """Write a checkpoint that describes itself; `more` is, after a training, its `training_record`.
 
         No date, host or commit: on one machine the same training gives the same bytes, so DVC reruns nothing after it.
@@ -128,7 +131,7 @@ class TrainingContext:
             "computed_with": self.computing,
             **more,
         }
-        save_network(path, network, description)
+        save_network(path, network, description, average=None if average is None else average.module)
 
 
 def training_record(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from dstc.core import processes
 from dstc.core.batches import LabeledBatch
@@ -14,13 +15,16 @@ from dstc.core.errors import UserError
 
 
 class Learner:
-    """A network that is trained, its optimizer, its name in the curve, and its losses in the step at hand.
+    """A network that is trained, its optimizer, its name in the curve, its average, and its losses in the step at hand.
 
-    A step is `zero_grad`, `back_propagate` for each of its graphs, `step`. Nothing here waits for the device.
+    A step is `zero_grad`, `back_propagate` for each of its graphs, `step`; then `update_average`, where there is an average
+    (dstc/training/averaging.py). Nothing here waits for the device.
     """
 
-    def __init__(self, name: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        self.name, self.network, self.optimizer = name, network, optimizer
+    def __init__(
+        self, name: str, network: nn.Module, optimizer: torch.optim.Optimizer, average: AveragedModel | None = None
+    ) -> None:
+        self.name, self.network, self.optimizer, self.average = name, network, optimizer, average
         self.losses: dict[str, Tensor] = {}  # as handed over, by "name of the learner/name of the loss"
 
     def __call__(self, batch: LabeledBatch) -> tuple[Tensor, Tensor]:
@@ -43,6 +47,11 @@ class Learner:
         gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
         processes.total_in_place(gradients)
         self.optimizer.step()
+
+    def update_average(self) -> None:
+        """Let the average follow the network."""
+        if self.average is not None:
+            self.average.update_parameters(self.network)
 
 
 class NotFiniteError(UserError):

@@ -115,6 +115,8 @@ class _Run(Generic[Batch]):
         except NotFiniteError as error:
             images = plan.images(state.iteration)
             raise self.snapshot.error(error, plan.name, state.iteration, rate, batch=batch, images=images) from None
+        for learner in state.learners:
+            learner.update_average()
         state.iteration += 1
         state.losses.add(losses)
         if state.iteration % max(1, plan.iterations // 100) == 0 or state.iteration == plan.iterations:

@@ -73,5 +73,5 @@ def write_training(
         state.losses.save(path.parent / LOSSES)
         state.validation.save(path.parent / VALIDATION)
         record = training_record(learner.name, streams=streams, target=target, schedule=schedule, inputs=inputs)
-        context.save(path, learner.network, **record)
+        context.save(path, learner.network, learner.average, **record)
     checkpoints.folder.finish(path)

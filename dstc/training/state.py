@@ -11,28 +11,28 @@ from torch import nn
 from dstc.training.curves import Curve
 from dstc.training.learner import Learner
 
+EMA = "_ema"  # after a learner's name: its average
+
 
 @dataclass
 class TrainingState:
     """Learners, curves and the number of iterations done. Randomness needs no state: it is a function of the iteration.
 
     losses has a row about every hundredth of the run; validation a row at each validation step; `best` holds, by
-    learner, the best validation score and the weights that reached it, where those are asked for; `averaged` the
-    averaged networks, where there are any.
+    network, the best validation score and the weights that reached it, where those are asked for.
     """
 
     learners: Sequence[Learner]
     losses: Curve = field(default_factory=Curve)
     validation: Curve = field(default_factory=Curve)
     best: dict[str, dict[str, Any]] = field(default_factory=dict)
-    averaged: Mapping[str, nn.Module] = field(default_factory=dict)
     iteration: int = 0
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """Every network that a step depends on, by name."""
-        averaged = {f"average of {name}": network for name, network in self.averaged.items()}
-        return {learner.name: learner.network for learner in self.learners} | averaged
+        """Every network that a step depends on, by name: the averages under their learner's with EMA after it."""
+        averages = {f"{each.name}{EMA}": each.average for each in self.learners if each.average is not None}
+        return {learner.name: learner.network for learner in self.learners} | averages
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values and tensors alone, so that loading runs no code."""

@@ -21,7 +21,7 @@ WARM_UP, CO_TRAINING = 150, 150  # iterations
 WHOLE = 2 * WARM_UP + CO_TRAINING
 SHORTENED = {"co_train.iterations": CO_TRAINING, "co_train.validate_every": 75, "evaluate.protocols": ["half"]}
 NO_WEIGHTS = {"co_train.class_weights": "none"}
-ADDED = {"co_train.ema_decay": 0.0, "co_train.confidence_threshold": 0.0, "co_train.cross_supervision_start": 0.0}
+ADDED = {"co_train.teachers": "branches", "co_train.confidence_threshold": 0.0, "co_train.cross_supervision_start": 0.0}
 RELEASED = {"co_train.schedule_iterations": 312, "co_train.teacher_batch_norm": "batch"}  # 250,000 of 120,000
 SETTINGS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {  # changes of the preset, and seeds
     "recommended": ({}, (0, 1, 2)),

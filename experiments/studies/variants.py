@@ -31,7 +31,7 @@ SWITCHED_OFF: dict[str, dict[str, Any]] = {
     "no cross supervision (no unlabeled images)": {"co_train.cross_supervision": False},
 }
 RELEASED: dict[str, dict[str, Any]] = {
-    "the branches themselves label (no averaged weights)": {"co_train.ema_decay": 0.0},
+    "the branches themselves label (no averaged weights)": {"co_train.teachers": "branches"},
     "every pseudo-label counts fully (no confidence weight)": {"co_train.confidence_threshold": 0.0},
     "unlabeled images from the first iteration on": {"co_train.cross_supervision_start": 0.0},
     "B1 steps before it labels for B2": {"co_train.update": "sequential"},
@@ -46,13 +46,13 @@ RELEASED |= {
     # where averages label, a step of B1 changes nothing before the next one; to be read beside "the branches themselves"
     "B1 steps before it labels, and the branches themselves label": {
         "co_train.update": "sequential",
-        "co_train.ema_decay": 0.0,
+        "co_train.teachers": "branches",
     },
     "a fiftieth of the source images held out": {"data.source.held_out": 8},
 }
 OURS: dict[str, dict[str, Any]] = {
     "pseudo-labels with running statistics (as in the presets)": {"co_train.teacher_batch_norm": "running"},
-    "strong color augmentation": {"co_train.color_augmentation": True},
+    "strong color augmentation": {"co_train.color_augmentation": "mild"},
     "class weights of the cross entropy": {"co_train.class_weights": "inverse_log"},
     "class weights, both branches see combination 1": {
         "co_train.class_weights": "inverse_log",

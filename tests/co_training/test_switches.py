@@ -19,8 +19,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "no alignment": {"alignment_weight": 0.0},
     "neither": {"cross_supervision": False, "alignment_weight": 0.0},
     "whole images": {"combination": "whole_images"},
-    "averaged teachers": {"ema_decay": 0.5},
-    "averaged teachers of batch statistics": {"ema_decay": 0.5, "teacher_batch_norm": "batch"},
+    "averaged teachers": {"teachers": "averaged"},
+    "averaged teachers of batch statistics": {"teachers": "averaged", "teacher_batch_norm": "batch"},
     "teachers run first": {"teachers_run": "first"},
     "sequential": {"update": "sequential", "teacher_batch_norm": "batch"},
     "running statistics": {"student_batch_norm": "running"},
@@ -29,10 +29,12 @@ SWITCHES: dict[str, Any] = {  # on; they are off in OFF or as here
     "paste_with_replacement": True,
     "alignment_counts_void": True,
     "class_mix": True,
-    "color_augmentation": True,
+    "color_augmentation": "mild",
+    "cross_supervision_weight": 0.5,
+    "class_mix_labeled": 0.5,
     "cross_supervision_start": 0.5,
     "confidence_threshold": 0.5,
-    "ema_decay": 0.9,
+    "teachers": "averaged",
     "teachers_run": "first",
     "update": "sequential",
     "lr_ramp_iterations": 1,
@@ -45,6 +47,9 @@ def test_all_switches_of_co_train_are_tried() -> None:
     assert set(SWITCHES) == set(OFF_HERE) - {"choose_checkpoint"}  # tests/co_training/test_trainer.py
 
 
+# An average begins as a copy of its branch after the first iteration, so the third is the first to tell it; and the
+# alignment, whose gradient has the signs of differences alone, tells it where steps are many and large.
+LENGTH = {"iterations": 6, "schedule_iterations": 12, "ema_decay": 0.9, "learning_rate": 0.02, "validate_every": 100}
 QUICK = ("nothing else", "averaged teachers")  # each takes a dozen trainings
 
 
@@ -55,8 +60,7 @@ def test_a_switch_reaches_the_weights_exactly_if_no_note_names_it(
     others: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     tried = {switch: on for switch, on in SWITCHES.items() if switch not in OTHERS[others] and allowed(others, switch)}
-    # Three iterations: an average begins as a copy of its branch after the first, so the third is the first to tell it.
-    off = {"iterations": 3} | {switch: OFF_HERE[switch] for switch in SWITCHES} | OTHERS[others]
+    off = {**LENGTH, **{switch: OFF_HERE[switch] for switch in SWITCHES}, **OTHERS[others]}
     base = trained(tmp_path_factory, off)
     wrong = [
         switch

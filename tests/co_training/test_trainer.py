@@ -47,11 +47,13 @@ METHOD = {
     "cross_supervision": True,
     "cross_supervision_start": 0.0,
     "class_mix": True,
-    "color_augmentation": False,
+    "cross_supervision_weight": 1.0,
+    "class_mix_labeled": 0.0,
+    "color_augmentation": "none",
     "student_batch_norm": "batch",
     "teacher_batch_norm": "running",
     "teachers_run": "in_turn",
-    "ema_decay": 0.0,
+    "teachers": "branches",
     "confidence_threshold": 0.0,
     "update": "simultaneous",
 }
@@ -71,7 +73,7 @@ LOSSES = {
 }
 
 
-def params(*, seed: int = 0, **co_train: Any) -> Params:
+def params(*, seed: int = 0, ema_decay: float = 0.5, **co_train: Any) -> Params:
     """A short co-training on the CPU of small images; what it leaves open is as in the repository's parameters."""
     raw = read_yaml(REPOSITORY / "params.yaml")
     raw["seed"] = seed
@@ -83,7 +85,7 @@ def params(*, seed: int = 0, **co_train: Any) -> Params:
         "batch_norm_statistics": "batch",
         "precision": "fp32",
     }
-    raw["optim"] |= {"backbone_multiplier": 1.0, "classifier_multiplier": 1.0}
+    raw["optim"] |= {"backbone_multiplier": 1.0, "classifier_multiplier": 1.0, "ema_decay": ema_decay}
     raw["runtime"].update(device="cpu", workers=0, threads=1)  # two wait for each other on a busy machine
     return check_params(raw, "params.yaml")
 
@@ -128,7 +130,8 @@ def test_every_loss_of_the_method_is_a_column_of_the_curve(tmp_path: Path) -> No
     for row in curves.losses.rows:
         assert row.keys() == LOSSES | {"iteration", "learning_rate"}
         assert all(row[name] > 0 for name in LOSSES)
-    assert curves.validation.rows[-1].keys() == {"iteration", "source_biased_miou", "target_biased_miou"}
+    scored = [f"{name}{kind}_miou" for name in ("source_biased", "target_biased", "average") for kind in ("", "_ema")]
+    assert curves.validation.rows[-1].keys() == {"iteration", *scored}
 
 
 def test_the_same_parameters_train_the_same_weights_and_another_seed_others(
@@ -148,7 +151,7 @@ def test_the_same_parameters_train_the_same_weights_and_another_seed_others(
         {"teacher_batch_norm": "batch"},
         {"teachers_run": "first"},
         {"update": "sequential"},
-        {"ema_decay": 0.5},
+        {"teachers": "averaged"},
         {"confidence_threshold": 0.5},
         {"alignment_weight": 0.5},
         {"alignment_weight": 0.0},
@@ -157,7 +160,11 @@ def test_the_same_parameters_train_the_same_weights_and_another_seed_others(
         {"student_batch_norm": "running"},
         {"class_mix": False},
         {"combination": "whole_images"},
-        {"color_augmentation": True},
+        {"combination": "differentiated_and_target"},
+        {"color_augmentation": "mild"},
+        {"color_augmentation": "strong"},
+        {"cross_supervision_weight": 0.5},
+        {"class_mix_labeled": 0.5},
         {"lr_ramp_iterations": 1},
         RELEASED,
     ],
@@ -186,24 +193,40 @@ def test_every_draw_of_classes_has_a_seed_of_its_own_which_the_runs_seed_changes
     assert len(set(drawn)) == len(drawn) == 2 * 2 * 3  # runs, iterations, draws of a step
 
 
-def test_averaged_teachers_are_the_moving_average_of_their_branches_statistics_included(tmp_path: Path) -> None:
-    one, _ = co_train(tmp_path / "one", ema_decay=0.75, iterations=1)
-    two, state = co_train(tmp_path / "two", ema_decay=0.75)
-    for first, learner in zip(one.learners, two.learners, strict=True):
-        averaged = state.averaged[learner.name].state_dict()
-        for name, after_two in learner.network.state_dict().items():
-            if after_two.is_floating_point():
-                expected = 0.75 * first.network.state_dict()[name] + 0.25 * after_two
-                assert torch.allclose(averaged[f"module.{name}"], expected, atol=1e-6), name
+def test_the_averages_are_the_moving_averages_of_their_branches_statistics_included(tmp_path: Path) -> None:
+    """Over three steps with the decay 0.6: the first is copied, the second counts a half, the third 1 - 0.6."""
+    after = [co_train(tmp_path / str(count), ema_decay=0.6, iterations=count)[0] for count in (1, 2, 3)]
+    for learners in zip(*(trainer.learners for trainer in after), strict=True):
+        first, second, third = (learner.network.state_dict() for learner in learners)
+        averaged = learners[-1].average
+        assert averaged is not None
+        for name, average in averaged.module.state_dict().items():
+            expected = 0.6 * (first[name] / 2 + second[name] / 2) + 0.4 * third[name]
+            if average.is_floating_point():
+                assert torch.allclose(average, expected, atol=1e-6), name
+            else:
+                assert torch.equal(average, third[name]), name
 
 
-def test_averaged_teachers_are_part_of_what_is_saved(tmp_path: Path) -> None:
+def test_without_a_decay_there_is_no_average(tmp_path: Path) -> None:
+    trainer, state = co_train(tmp_path, ema_decay=0.0, iterations=1)
+    assert [learner.average for learner in trainer.learners] == [None, None]
+    assert state.validation.rows[-1].keys() == {
+        "iteration",
+        "source_biased_miou",
+        "target_biased_miou",
+        "average_miou",
+    }
+
+
+def test_the_averages_are_part_of_what_is_saved(tmp_path: Path) -> None:
     """A run whose state is put into a new trainer, averages included, goes on to the same averages."""
-    trained, state = co_train(tmp_path / "trained", ema_decay=0.5)
-    fresh, _ = co_train(tmp_path / "fresh", ema_decay=0.5, iterations=1, seed=1)
+    _, state = co_train(tmp_path / "trained")
+    fresh, _ = co_train(tmp_path / "fresh", iterations=1, seed=1)
     fresh.state.restore(state.as_dict())
-    for name, network in fresh.averaged.items():
-        assert_same(network.state_dict(), trained.averaged[name].state_dict())
+    assert len(state.networks) == 4
+    for name, network in fresh.state.networks.items():
+        assert_same(network.state_dict(), state.networks[name].state_dict())
 
 
 def test_a_weight_of_zero_switches_the_alignment_off(tmp_path: Path) -> None:
@@ -232,9 +255,9 @@ def test_drawing_changes_nothing_that_is_learnt(tmp_path: Path, base: Mapping[st
 def test_the_best_checkpoint_on_val_is_kept_only_if_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores fall, so that the best weights are those after the first iteration."""
 
-    def falling(*_: object, **__: object) -> dict[str, float]:
+    def falling(networks: Mapping[str, object], *_: object) -> dict[str, float]:
         falling.score -= 1  # type: ignore[attr-defined]
-        return {f"{name}_miou": falling.score for name in ("source_biased", "target_biased")}  # type: ignore[attr-defined]
+        return {f"{name}_miou": falling.score for name in networks}  # type: ignore[attr-defined]
 
     falling.score = 50.0  # type: ignore[attr-defined]
     monkeypatch.setattr("dstc.co_training.trainer.validate", falling)

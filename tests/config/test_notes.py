@@ -18,7 +18,7 @@ from tests.preparation.trees import raw_params
 from tests.test_presets import NAMES, merged
 
 EVERYTHING = ("data", "split", "model", "optim", "warm_up", "joint", "co_train", "evaluate")
-RELEASED = {"ema_decay": 0.0, "cross_supervision_start": 0.0, "confidence_threshold": 0.0}
+RELEASED = {"teachers": "branches", "cross_supervision_start": 0.0, "confidence_threshold": 0.0}
 FOLDERS = {"source": "/a", "target": "/b"}
 NO_OUTER_TAPS = "of the model.atrous_rates [18, 24] it trains no outer taps, for it has 16x16 features"
 MEANING = "larger images have features for them in evaluation"
@@ -74,11 +74,11 @@ def test_batch_statistics_beside_those_that_are_kept_are_refused(
         ),
         (
             {"co_train": {"update": "sequential"}},
-            "co_train.update: no effect, for with an ema_decay the teachers change after the step alone",
+            "co_train.update: no effect, for averaged teachers change after the step alone",
         ),
         (
             {"co_train": {"teachers_run": "first"}},
-            "co_train.teachers_run: no effect, for with an ema_decay the teachers change after the step alone",
+            "co_train.teachers_run: no effect, for averaged teachers change after the step alone",
         ),
         (
             {"co_train": RELEASED | {"teachers_run": "first", "update": "sequential"}},
@@ -162,7 +162,7 @@ def test_what_has_no_effect_is_told_with_the_cause(sections: Sections, note: str
         {},
         {"co_train": {"alignment_weight": 0.0}},
         {"co_train": {"combination": "whole_images"}},
-        {"co_train": {"color_augmentation": True}},
+        {"co_train": {"color_augmentation": "mild"}},
         {"co_train": RELEASED | {"update": "sequential"}},
         {"co_train": RELEASED | {"teachers_run": "first"}},
         {"co_train": {"teacher_batch_norm": "running"}},

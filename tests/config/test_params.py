@@ -183,7 +183,8 @@ def at(tree: Any, dotted: str) -> tuple[Any, str]:
 def test_a_parameter_under_its_old_name_is_refused_with_the_new_one_and_nothing_else(old: str) -> None:
     raw = raw_params()
     section, new = at(raw, RENAMED[old])
-    section[at(raw, old)[1]] = section.pop(new)
+    old_section, old_key = at(raw, old)
+    old_section[old_key] = section.pop(new)
     message = f"params.yaml: {old}: was renamed to {RENAMED[old]}; write that instead"
     with pytest.raises(UserError) as refused:
         check_params(raw, "params.yaml")

@@ -1,12 +1,14 @@
 """The records of time and memory that stages leave beside their outputs."""
 
 import json
+import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from dstc.core.costs import Cost, measured, recorded
+from dstc.core.costs import RunRecord, measured, recorded
 from stages.make_split import main
 
 
@@ -14,6 +16,7 @@ from stages.make_split import main
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.delenv("DVC_EXP_NAME", raising=False)
     return tmp_path
 
 
@@ -50,6 +53,31 @@ def test_time_and_memory_are_those_of_the_work(folder, monkeypatch):
     assert cost.cores >= 1
 
 
+def test_when_from_which_commit_and_in_which_experiment_are_told(folder, monkeypatch):
+    def git(*arguments):
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+        done = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    ran("evaluate", folder / "scores.json", "no git")
+    assert recorded("evaluate", [folder / "scores.json"]).commit == ""
+    git("init", "-q")
+    for path in ("code.py", "params.yaml", "dvc.lock"):
+        (folder / path).write_text("")
+        git("add", path)
+    git("commit", "-qm", "code")
+    commit = git("rev-parse", "--short", "HEAD")
+    for changed, told in (("params.yaml", commit), ("dvc.lock", commit), ("code.py", f"{commit}+")):
+        (folder / changed).write_text("changed")
+        ran("evaluate", folder / "scores.json", changed)
+        assert recorded("evaluate", [folder / "scores.json"]).commit == told
+    monkeypatch.setenv("DVC_EXP_NAME", "six")
+    ran("evaluate", folder / "scores.json", "{}")
+    record = recorded("evaluate", [folder / "scores.json"])
+    assert record.experiment == "six"
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d", record.ended)
+
+
 def test_a_stage_that_failed_leaves_no_record(folder):
     def fail():
         with measured("evaluate", [folder / "scores.json"]):
@@ -67,7 +95,7 @@ def test_records_lie_in_the_main_repository_also_where_dvc_runs_a_stage_in_a_cop
     ran("evaluate", folder / "scores.json", "{}")
     assert [path.suffix for path in (folder / "main/.work/costs").iterdir()] == [".json"]
     monkeypatch.chdir("/")
-    assert isinstance(recorded("evaluate", [folder / "scores.json"]), Cost)
+    assert isinstance(recorded("evaluate", [folder / "scores.json"]), RunRecord)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"seconds": 1}', '{"weeks": 1}'])
@@ -91,5 +119,8 @@ def test_a_stage_leaves_its_record(folder, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["make_split"])
     main()
     (record,) = (folder / ".work/costs").iterdir()
-    assert set(json.loads(record.read_text())) == {"seconds", "memory", "gpu_memory", "cores"}
+    assert set(json.loads(record.read_text())) == {
+        *("seconds", "memory", "gpu_memory", "cores"),
+        *("ended", "commit", "experiment"),
+    }
     assert recorded("make_split", made)

@@ -96,9 +96,12 @@ def test_confusion_table_holds_percent_of_each_true_class_and_skips_absent_ones(
 
 def test_written_files_are_strict_json_even_where_nothing_is_labeled(tmp_path):
     nothing = matrix_of([255], [0])
-    write_tables(tmp_path, confusion_of(nothing), THREE, {"labeled_images": 20, "chosen_on_val": 0})
+    write_tables(
+        tmp_path, confusion_of(nothing), THREE, {"labeled_images": 20, "chosen_on_val": 0}, {"average": {"torch": "2"}}
+    )
     assert strictly((tmp_path / "summary.json").read_text())["labeled_images"] == 20
     assert strictly((tmp_path / "scores.json").read_text())["half"]["average"]["miou"] is None
+    assert strictly((tmp_path / "scores.json").read_text())["trained_with"] == {"average": {"torch": "2"}}
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         "confusion.csv",
         "iou_per_class.csv",
@@ -110,15 +113,20 @@ def test_written_files_are_strict_json_even_where_nothing_is_labeled(tmp_path):
 def test_tables_for_plots_hold_the_half_protocol_or_else_the_one_there_is(tmp_path, without_sky):
     perfect = matrix_of([0, 1, 2], [0, 1, 2])
     both = {"full": dict.fromkeys(ROWS, perfect), "half": dict.fromkeys(ROWS, without_sky)}
-    write_tables(tmp_path, both, THREE, {})
+    write_tables(tmp_path, both, THREE, {}, {})
     assert "66.67" in (tmp_path / "iou_per_class.csv").read_text()
     del both["half"]
-    write_tables(tmp_path, both, THREE, {})
+    write_tables(tmp_path, both, THREE, {}, {})
     assert "66.67" not in (tmp_path / "iou_per_class.csv").read_text()
 
 
-def test_console_table_has_a_line_for_each_row_under_its_protocols(without_sky):
+def test_console_table_has_a_line_for_each_row_under_its_protocols_once_where_they_agree(without_sky):
     head, *lines = console_table(confusion_of(without_sky), THREE).splitlines()
+    assert head.split() == ["half", "=", "full", "miou"]
+    assert lines[-1].split()[-2:] == ["branches", "58.33"]
+    perfect = matrix_of([0, 1, 2], [0, 1, 2])
+    differing = {"half": dict.fromkeys(ROWS, perfect), "full": dict.fromkeys(ROWS, without_sky)}
+    head, *lines = console_table(differing, THREE).splitlines()
     assert head.split() == ["half", "miou", "full", "miou"]
     assert [line[:22].strip() for line in lines] == list(ROWS.values())
-    assert lines[-1].split()[-2:] == ["58.33", "58.33"]
+    assert lines[-1].split()[-2:] == ["100.00", "58.33"]

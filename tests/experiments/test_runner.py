@@ -39,7 +39,7 @@ def differing(one: dict[str, str], other: dict[str, str]) -> set[str]:
     ("change", "own_folders"),
     [
         ({"evaluate.pictures": 0}, {"evaluate"}),
-        ({"co_train.ema_decay": 0.5}, {"co_train", "evaluate"}),
+        ({"co_train.teachers": "branches"}, {"co_train", "evaluate"}),
         ({"split.size": 20}, {"make_split", "warm_up_target", "joint", "co_train", "evaluate"}),
         ({"runtime.device": "cpu"}, set()),
     ],
@@ -65,8 +65,8 @@ def test_paths_of_this_machine_reach_the_runs_of_a_preset_alone() -> None:
 
 
 def test_a_mistyped_parameter_of_a_question_is_named() -> None:
-    (_, job) = own(["co_train.ema_decai=0.5"], [0]).jobs()
-    with pytest.raises(UserError, match=r"co_train\.ema_decai: unknown key; did you mean 'ema_decay'\?"):
+    (_, job) = own(["optim.ema_decai=0.5"], [0]).jobs()
+    with pytest.raises(UserError, match=r"optim\.ema_decai: unknown key; did you mean 'ema_decay'\?"):
         plan(job.run, [])
 
 

@@ -110,21 +110,22 @@ def test_class_mix_pastes_onto_image_i_from_image_i_plus_1_modulo_n(count: int) 
     images = slow.random_tensor(0, count, 3, 4, 5)
     labels = slow.random_label(1, count, 4, 5, void=0)
     chosen = sample_half_of_classes(labels, 5, generator=generator())
-    mixed, mask = class_mix(images, labels, chosen)
+    batch = LabeledBatch(images, labels)
+    mixed = class_mix(batch, batch, chosen)
     for receiving in range(count):
         giving = (receiving + 1) % count
         classes = slow.listed(chosen)[giving]
         image, label = slow.paste((images[giving], labels[giving]), (images[receiving], labels[receiving]), classes)
         assert torch.equal(mixed.image[giving], image)  # entry i of the result: the pasted classes of image i
         assert torch.equal(mixed.label[giving], label)
-        assert torch.equal(mask[giving], torch.isin(labels[giving], torch.tensor(sorted(classes))))
 
 
 def test_mixing_hard_labels_equals_mixing_soft_predictions_and_taking_the_argmax() -> None:
     logits = slow.random_tensor(0, 3, 5, 6, 7)
     labels = logits.argmax(1).to(torch.uint8)
     chosen = sample_half_of_classes(labels, 5, generator=generator())
-    mixed, mask = class_mix(slow.random_tensor(1, 3, 3, 6, 7), labels, chosen)
+    batch = LabeledBatch(slow.random_tensor(1, 3, 3, 6, 7), labels)
+    mixed, mask = class_mix(batch, batch, chosen), paste_mask(labels, chosen)
     soft = logits.softmax(1)
     mixed_soft = torch.where(mask[:, None], soft, soft.roll(1, dims=0))
     assert torch.equal(mixed.label, mixed_soft.argmax(1).to(torch.uint8))
@@ -133,6 +134,7 @@ def test_mixing_hard_labels_equals_mixing_soft_predictions_and_taking_the_argmax
 def test_class_mix_leaves_its_inputs_alone() -> None:
     images, labels = slow.random_tensor(0, 2, 3, 4, 4), slow.random_label(0, 2, 4, 4, void=0)
     kept = images.clone(), labels.clone()
-    class_mix(images, labels, torch.ones(2, 5, dtype=torch.bool))
+    batch = LabeledBatch(images, labels)
+    class_mix(batch, batch, torch.ones(2, 5, dtype=torch.bool))
     assert torch.equal(images, kept[0])
     assert torch.equal(labels, kept[1])

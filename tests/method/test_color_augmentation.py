@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dstc.method.color_augmentation import color_augmentation
+from dstc.method.color_augmentation import STRENGTHS, color_augmentation
 from dstc.models.normalization import NORMALIZATIONS
 
 
@@ -12,10 +12,10 @@ def images(count: int = 3) -> torch.Tensor:
     return torch.stack([one.roll(shift, dims=-1) for shift in range(count)]).to(torch.uint8)
 
 
-def augmented(seed: int, name: str = "imagenet_rgb", count: int = 3) -> torch.Tensor:
+def augmented(seed: int, name: str = "imagenet_rgb", count: int = 3, strength: str = "mild") -> torch.Tensor:
     normalization = NORMALIZATIONS[name]
     generator = torch.Generator().manual_seed(seed)
-    return color_augmentation(normalization.apply(images(count)), normalization, generator=generator)
+    return color_augmentation(normalization.apply(images(count)), normalization, strength, generator=generator)
 
 
 def test_the_same_generator_seed_gives_the_same_colors_and_another_seed_others() -> None:
@@ -29,9 +29,10 @@ def test_torchs_global_generator_is_left_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("strength", STRENGTHS)
 @pytest.mark.parametrize("name", NORMALIZATIONS)
-def test_an_augmented_image_is_a_normalized_image_of_the_same_size_again(name: str) -> None:
-    result = augmented(0, name)
+def test_an_augmented_image_is_a_normalized_image_of_the_same_size_again(name: str, strength: str) -> None:
+    result = augmented(0, name, strength=strength)
     assert result.shape == (3, 3, 16, 16)
     assert result.dtype == torch.float32
     normalization = NORMALIZATIONS[name]
@@ -47,3 +48,14 @@ def test_each_image_of_a_batch_has_its_own_colors_and_the_first_does_not_depend_
     assert torch.equal(augmented(0, count=3)[:1], augmented(0, count=1))
     changes = [(augmented(0)[i] - NORMALIZATIONS["imagenet_rgb"].apply(images())[i]).abs().mean() for i in range(3)]
     assert len({round(float(change), 4) for change in changes}) == 3
+
+
+def test_strong_changes_more_than_mild_makes_some_images_gray_and_leaves_some_colors_as_they_are() -> None:
+    before = images(64).float()
+    normalization = NORMALIZATIONS["imagenet_rgb"]
+    mild, strong = (normalization.invert(augmented(0, count=64, strength=each)).float() for each in ("mild", "strong"))
+    assert (strong - before).abs().mean() > (mild - before).abs().mean()
+    gray = (strong.amax(-1) - strong.amin(-1)).amax((1, 2)) <= 1
+    assert 0.1 * 64 < gray.sum() < 0.3 * 64  # a fifth of them
+    untouched = (strong - before).abs().amax((1, 2, 3)) <= 2
+    assert untouched.any() and not untouched.all()

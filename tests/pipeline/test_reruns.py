@@ -235,6 +235,42 @@ def test_metrics_params_and_experiments_are_shown_by_name(project_at_six: Projec
     assert "half.average" in shown.splitlines()[0]
 
 
+def test_the_command_that_evaluate_prints_shows_experiments_in_120_columns(
+    six_labeled: Change, project_at_six: Project
+) -> None:
+    """Cut columns and cells would end in an ellipsis; a pager, which scrolls, cuts none."""
+    (command,) = re.findall(r"^dvc exp show .+$", six_labeled.reply.text, re.MULTILINE)
+    assert len(command) <= 120
+    lines = project_at_six.ok("sh", "-c", f"COLUMNS=120 {command} --no-pager").text.splitlines()
+    assert max(map(len, lines)) <= 120
+    assert "…" not in "".join(lines)
+    assert lines[1].split() == ["Experiment", "half.joint", "half.average", "split.size"]
+    assert any("[six]" in line and line.split()[-1] == "6" for line in lines)
+
+
+def test_the_report_names_the_experiment_and_the_commit_of_the_code(run: Run, project_at_six: Project) -> None:
+    commit = run.project.ok("git", "rev-list", "--max-parents=0", "--abbrev-commit", "HEAD").text.strip()
+    for project, experiment in ((run.project, ""), (project_at_six, "<dt>experiment</dt><dd>six</dd>")):
+        text = (project.root / "metrics/report.html").read_text()
+        assert f"<dt>commit</dt><dd>{commit}</dd>" in text
+        assert ("<dt>experiment</dt>" in text) == bool(experiment)
+        assert experiment in text
+
+
+def test_in_a_clone_without_pictures_the_plots_that_troubleshooting_names_are_compared_without_a_warning(
+    project_at_six: Project, tmp_path: Path
+) -> None:
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    (command,) = re.findall(r"^dvc plots diff .+$", page, re.MULTILINE)
+    project_at_six.commit("six")
+    project_at_six.ok("git", "clone", "-q", str(project_at_six.root), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    assert "failed to load some plots" in clone.dvc("plots", "diff", "HEAD~1").text
+    reply = clone.ok("sh", "-c", command)
+    assert len(reply.text.splitlines()) == 1  # the page's address
+    assert (clone.root / "dvc_plots/index.html").is_file()
+
+
 def test_plots_are_shown_and_compared_under_their_titles(project_at_six: Project, tmp_path: Path) -> None:
     project = project_at_six
     project.dvc("plots", "show", "-o", str(tmp_path / "show"))
@@ -250,5 +286,7 @@ def test_plots_are_shown_and_compared_under_their_titles(project_at_six: Project
     ]
     for kind in ("show", "diff"):
         page = (tmp_path / kind / "index.html").read_text()
+        scripts = re.findall(r'src="(https?://[^/]+)/', page)
+        assert set(scripts) == {"https://cdn.jsdelivr.net"}  # as docs/pipeline.md says
         assert [title for title in titles if title not in page] == []
         assert list((tmp_path / kind / "static").rglob("*.png"))

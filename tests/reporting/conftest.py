@@ -4,13 +4,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dstc.core.costs import Cost
+from dstc.core.costs import RunRecord
 from dstc.core.index import DomainIndex, Entry
 from dstc.evaluation.rows import ROWS
 from dstc.label_maps.pictures import legend_of, save_grid
 from dstc.reporting.results import Results
 
 CLASSES = ("<b>road</b>", "a & b", "$x$")
+RECORD = RunRecord(
+    seconds=125.4,
+    memory=3 * 2**29,
+    gpu_memory=None,
+    cores=2,
+    ended="2026-11-27 04:05",
+    commit="abc1234+",
+    experiment="six",
+)
 COLORS = ((200, 0, 0), (0, 200, 0), (0, 0, 200))
 
 
@@ -35,8 +44,9 @@ def labels(seed):
     return np.asarray(COLORS, np.uint8)[np.random.default_rng(seed).integers(0, 3, (24, 48))]
 
 
-@pytest.fixture
-def results(tmp_path):
+@pytest.fixture(scope="session")
+def results(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("results")
     legend = legend_of(index_of("val").classes)
     for image in range(2):
         views = [(title, labels(i)) for i, title in enumerate(["truth", *ROWS.values()])]
@@ -51,6 +61,8 @@ def results(tmp_path):
     branches = pd.DataFrame({"iteration": [2], "source_biased_miou": [30.0], "target_biased_miou": [25.0]})
     pairs = [(a, b, 80.0 if a == b else 10.0) for a in CLASSES[:2] for b in CLASSES]
     return Results(
+        data="built-in data set",
+        trained_with={row: {"torch": "2.12.1", "runtime.device": "cpu <some>"} for row in list(ROWS)[:-1]},
         scores={"half": scores_of(31.4), "full": scores_of(31.4), "half_tta": scores_of(52.6)},
         chosen_on_val=False,
         confusion=pd.DataFrame(pairs, columns=["actual", "predicted", "rate"]),
@@ -65,5 +77,5 @@ def results(tmp_path):
         mixing=sorted((tmp_path / "mixing").iterdir()),
         params={"seed": 7, "model": {"backbone": "narrow_resnet"}, "co_train": {"batch": {"source": 2}}},
         versions={"torch": "2.11.0"},
-        costs={"co_train": Cost(seconds=125.4, memory=3 * 2**29, gpu_memory=None, cores=2), "evaluate": None},
+        records={"co_train": RECORD, "evaluate": None},
     )

@@ -1,4 +1,4 @@
-"""The page in a real browser: skipped where none of these is installed."""
+"""The page in a real browser: skipped where none of these is installed (Debian: `apt-get install chromium`)."""
 
 import json
 import re
@@ -10,58 +10,86 @@ import pytest
 from dstc.reporting.page import page
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-PHONE = 360  # pixels
-PROBE = f"""<pre id="found"></pre><script>
-const shown = (selector) => [...all(selector)].flatMap((one, position) => one.hidden ? [] : [position]);
-const move = (id, value) => {{ const slider = document.getElementById(id); slider.value = value; slider.dispatchEvent(new Event("input")); }};
-const found = {{ before: [shown(".layer"), shown(".step")] }};
-document.querySelector("input[name=view][value='1']").click();
-move("step", 0); move("strength", 25);
-found.after = [shown(".layer"), shown(".step")];
-found.iteration = document.getElementById("iteration").textContent;
-found.strength = getComputedStyle(document.querySelector(".layer:not([hidden])")).opacity;
-found.paper = getComputedStyle(document.body).backgroundColor;
-found.letters = [document.body, document.querySelector("svg text")].map((one) => getComputedStyle(one)[one === document.body ? "color" : "fill"]);
-document.body.style.cssText = "width: {PHONE}px; margin: 0";
-found.overflow = [...all("body, section, section > *, figure, svg, img")].filter((one) => one.getBoundingClientRect().right > {PHONE}).length;
-found.pictures = [...document.images].every((image) => image.complete && image.naturalWidth > 0);
-found.fetched = performance.getEntriesByType("resource").map((entry) => entry.name).filter((name) => !name.startsWith("data:"));
+PHONE, DESKTOP = 390, 1400  # pixels
+# The page lies in a frame of the width of a phone or of a desktop, since a window has a least width of its own.
+PROBE = """<!DOCTYPE html><pre id="found"></pre><iframe src="report.html" style="width: WIDTHpx; height: 900px; border: 0"></iframe>
+<script>
+addEventListener("load", () => {
+const frame = document.querySelector("iframe").contentWindow, page = frame.document, found = {};
+const all = (selector) => [...page.querySelectorAll(selector)];
+const seen = (selector) => all(selector).filter((one) => one.getClientRects().length);
+const choose = (name, value) => page.querySelector(`input[name=${name}][value='${value}']`).click();
+const state = () => [seen("[data-network]").map((one) => one.alt), seen("[data-against]").map((one) => one.dataset.against), seen(".step").length];
+const scrolls = (one) => one.closest(".scroll");
+found.before = state();
+choose("network", "warm-up target"); choose("against", "warm_up_source");
+const slider = page.getElementById("step"); slider.value = 0; slider.dispatchEvent(new Event("input"));
+found.after = state();
+found.iteration = page.getElementById("iteration").textContent;
+seen("[data-network]")[1].closest("button").click();
+const dialog = page.querySelector("dialog");
+found.large = [dialog.open, dialog.innerText.trim(), dialog.querySelector("img").clientWidth > 0.8 * WIDTH, dialog.getBoundingClientRect().right <= WIDTH];
+dialog.click(); found.closed = !dialog.open;
+for (const one of all("details")) one.open = true;
+found.page = page.documentElement.scrollWidth;
+found.cut = seen("body *").filter((one) => !scrolls(one) && (one.getBoundingClientRect().right > WIDTH || one.getBoundingClientRect().left < 0)).map((one) => one.outerHTML.slice(0, 80));
+const outside = (one, box) => one.left < box.left - 1 || one.right > box.right + 1 || one.top < box.top - 1 || one.bottom > box.bottom + 1;
+found.letters_cut = seen("svg text").filter((one) => outside(one.getBoundingClientRect(), one.closest("svg").getBoundingClientRect())).map((one) => one.textContent);
+found.width = page.body.clientWidth;
+found.ends = ["#classes", "#data", "#confusions", "#cost"].map((name) => Math.max(...seen(`${name} svg, ${name} table`).map((one) => (one.closest(".scroll") || one).getBoundingClientRect().right)));
+found.paper = frame.getComputedStyle(page.body).backgroundColor;
+found.letters = [page.body, page.querySelector("svg text")].map((one) => frame.getComputedStyle(one)[one === page.body ? "color" : "fill"]);
+found.pictures = [...page.images].every((image) => image.complete && image.naturalWidth > 0);
+found.fetched = frame.performance.getEntriesByType("resource").map((entry) => entry.name).filter((name) => !name.startsWith("data:"));
 document.getElementById("found").textContent = JSON.stringify(found);
-</script></body>"""  # noqa: E501 - the script of a browser
-
-
-def opened(path, *options):
-    """What the browser says on its error output, and what the probe found."""
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", *options]
-    command += [f"--user-data-dir={path.parent / 'profile'}", "--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return done.stderr, json.loads(re.search(r'<pre id="found">(.*?)</pre>', done.stdout)[1])
+});
+</script>"""  # noqa: E501 - the script of a browser
 
 
 @pytest.fixture
-def probed(results, tmp_path):
-    path = tmp_path / "report.html"
-    path.write_text(page(results).replace("</body>", PROBE))
-    return path
+def opened(results, tmp_path):
+    """Opens the page at a width: what the browser says on its error output, and what the probe found."""
+    if BROWSER is None:
+        pytest.skip("no chromium or chrome on the path")
+    (tmp_path / "report.html").write_text(page(results))
+
+    def open_at(width, *options):
+        (tmp_path / "probe.html").write_text(PROBE.replace("WIDTH", str(width)))
+        command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", *options]
+        command += ["--allow-file-access-from-files", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+        command += ["--window-size=1600,1000", (tmp_path / "probe.html").as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        return done.stderr, json.loads(re.search(r'<pre id="found">(.*?)</pre>', done.stdout)[1])
+
+    return open_at
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no chromium or chrome on the path")
-def test_tabs_and_sliders_work_nothing_is_fetched_and_a_phone_is_wide_enough(probed):
-    said, found = opened(probed)
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_all_can_be_chosen_nothing_is_fetched_or_cut_off_and_the_console_is_silent(opened, width):
+    said, found = opened(width)
     assert "CONSOLE" not in said
-    assert found["before"] == [[5, 11], [4]]
-    assert found["after"] == [[1, 7], [0]]
+    both = [f"&lt;i&gt;{image}: {kind}" for image in "01" for kind in ("", "errors: ")]
+    assert found["before"] == [[f"{what}average of branches" for what in both], ["joint"], 1]
+    assert found["after"] == [[f"{what}warm-up target" for what in both], ["warm_up_source"], 1]
     assert found["iteration"] == "100"
-    assert found["strength"] == "0.25"
+    assert found["large"] == [True, "&lt;i&gt;0: errors: warm-up target", True, True]
+    assert found["closed"] is True
     assert found["fetched"] == []
     assert found["pictures"] is True
-    assert found["overflow"] == 0
+    assert found["cut"] == []
+    assert found["page"] <= width
+    assert found["letters_cut"] == []
+    assert found["width"] > 0.95 * width
     assert found["paper"] == "rgb(255, 255, 255)"
     assert len(set(found["letters"])) == 1  # charts are in the color of the text
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no chromium or chrome on the path")
-def test_in_dark_mode_letters_are_light_on_dark_in_the_charts_too(probed):
-    _, found = opened(probed, "--blink-settings=preferredColorScheme=0")
+def test_a_desktop_is_used_in_its_whole_width(opened):
+    _, found = opened(DESKTOP)
+    assert min(found["ends"]) > 0.75 * DESKTOP
+
+
+def test_in_dark_mode_letters_are_light_on_dark_in_the_charts_too(opened):
+    _, found = opened(DESKTOP, "--blink-settings=preferredColorScheme=0")
     assert found["paper"] == "rgb(20, 22, 26)"
     assert found["letters"] == ["rgb(230, 232, 235)"] * 2

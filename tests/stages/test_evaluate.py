@@ -19,6 +19,7 @@ from dstc.core.errors import UserError
 from dstc.core.index import DomainIndex, Entry, digest, load_index, save_index
 from dstc.core.taxonomy import CITYSCAPES_19, IGNORE, SYNTHIA_16, train_ids
 from dstc.evaluation.rows import AVERAGE, ROWS
+from dstc.models.checkpoints import read_tensors
 from dstc.training.context import TrainingContext
 from stages.evaluate import CHECKPOINTS, evaluate_networks, main
 
@@ -99,6 +100,9 @@ def test_the_stage_writes_scores_tables_curves_and_pictures_and_prints_the_rows(
         assert list(scores[protocol]) == list(summary[protocol])[: len(ROWS)] == list(ROWS)
         assert all(summary[protocol][row] == scores[protocol][row]["miou"] for row in ROWS)
         assert len({json.dumps(row) for row in scores[protocol].values()}) == len(ROWS)  # all different networks
+    said = read_tensors(CHECKPOINTS["joint"])["description"]
+    assert list(scores["trained_with"]) == list(CHECKPOINTS)
+    assert scores["trained_with"]["joint"] == {"torch": said["torch"], **said["computed_with"]}
     assert (metrics / "losses_co_train.csv").read_text() == "iteration,co_train\n1,0.5\n"
     assert sorted(path.name for path in (metrics / "pictures").iterdir()) == ["1.png", "3.png"]
     printed = capsys.readouterr().out

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from dstc.core.costs import measured
 from dstc.core.errors import UserError
@@ -46,11 +47,11 @@ def project(results, tmp_path, monkeypatch):
         for name, curve in zip(("losses", "validation"), curves, strict=True):
             curve.to_csv(folder / f"{name}.csv", index=False)
     METRICS.mkdir()
-    (METRICS / "scores.json").write_text(json.dumps(results.scores))
+    (METRICS / "scores.json").write_text(json.dumps({**results.scores, "trained_with": results.trained_with}))
     (METRICS / "summary.json").write_text(json.dumps({"chosen_on_val": 1}))
     results.confusion.to_csv(METRICS / "confusion.csv", index=False)
-    shutil.copytree(tmp_path / "pictures", METRICS / "pictures")
-    shutil.copytree(tmp_path / "mixing", CO_TRAIN / "mixing")
+    shutil.copytree(results.pictures[0].parent, METRICS / "pictures")
+    shutil.copytree(results.mixing[0].parent, CO_TRAIN / "mixing")
     return tmp_path
 
 
@@ -72,10 +73,26 @@ def test_costs_are_found_by_what_the_stages_made():
         with measured(stage, made):
             pass
     report()
-    assert REPORT.read_text().count("no record here") == 1
+    text = REPORT.read_text()
+    assert text.count("no record here") == 2  # of evaluate: on top and in the table
+    assert "built-in data set" in text
     (CO_TRAIN / "losses.csv").write_text("iteration,source_biased/alignment\n1,0.5\n")
     report()
-    assert REPORT.read_text().count("no record here") == 2
+    assert REPORT.read_text().count("no record here") == 3
+    with measured("evaluate", MADE_BY["evaluate"]):
+        pass
+    report()
+    assert "date, commit" not in REPORT.read_text()
+
+
+@pytest.mark.usefixtures("project")
+def test_real_data_are_called_by_their_layouts_and_where_they_lie_stays_out():
+    content = YAML().load(Path("params.yaml"))
+    content["paths"].update(source="/secret/gta5", target="/secret/cityscapes")
+    YAML().dump(content, Path("params.yaml"))
+    report()
+    assert "gta5 to cityscapes" in REPORT.read_text()
+    assert "secret" not in REPORT.read_text()
 
 
 DAMAGED = {

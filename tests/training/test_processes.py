@@ -28,10 +28,10 @@ CASES: dict[str, dict[str, Any]] = {
         "teachers_run": "first",
         "update": "sequential",
         "confidence_threshold": 0.4,
-        "color_augmentation": True,
+        "color_augmentation": "mild",
         "class_weights": "inverse_log",
     },
-    "averaged, checkpointed": RUNNING | {"ema_decay": 0.5, "runtime": {"gradient_checkpointing": True}},
+    "averaged, checkpointed": RUNNING | {"teachers": "averaged", "runtime": {"gradient_checkpointing": True}},
 }
 
 ROUNDING = 5e-3  # of three iterations; a wrong share of a loss is off by a tenth and more

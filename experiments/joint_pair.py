@@ -1,0 +1,57 @@
+"""Train a second network jointly, of the same split and another seed, and score it together with that of stage joint.
+
+    python -m experiments.joint_pair
+
+The mean of two networks is better than one, whatever trained them. So the average of co-training's branches is to be read
+beside this pair.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dstc.config.params import Params, read_params
+from dstc.config.sections import JointTraining
+from dstc.core.errors import exit_on_user_error
+from dstc.core.places import INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, JOINT, NETWORK, SPLIT
+from dstc.data.cache import open_cache
+from dstc.data.domains import Domains
+from dstc.supervised import train_supervised
+from dstc.training.context import TrainingContext
+from dstc.training.curves import Curve
+from dstc.training.stage import checkpoints_of
+from dstc.training.validation import validate
+from experiments.tasks import BASELINE
+from stages.joint import iterations_of, joint_streams
+
+SECOND = 1000  # added to the seed
+
+
+def main() -> None:
+    params = read_params()
+    schedule = JointTraining.model_validate({**params.joint.model_dump(), "iterations": iterations_of(params)})
+    params = Params.model_validate({**params.model_dump(), "seed": params.seed + SECOND})
+    cache = open_cache(params.runtime.cache, params.runtime.cache_gigabytes)
+    domains = Domains(params.paths.source, params.paths.target, params.paths.unlabeled, cache)
+    streams, val = joint_streams(domains, schedule), domains.val()
+    context = TrainingContext.of(params, val.index.classes)
+    second = context.networks.new()
+    tracked = {"seed": params.seed, **params.model_dump(include={"model", "optim"}), "joint": schedule.model_dump()}
+    inputs, folder = [INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT], Path(BASELINE)
+    with checkpoints_of("joint_pair", tracked=tracked, inputs=inputs, outputs=folder, context=context) as checkpoints:
+        state = train_supervised(
+            second, streams, name="joint", context=context, schedule=schedule, val=val, checkpoints=checkpoints
+        )
+        first = JOINT / NETWORK
+        networks = state.networks | {f"first_{kind}": context.networks.trained(first, kind) for kind in ("last", "ema")}
+        pairs = {"pair": ["joint", "first_last"], "pair_ema": ["joint_ema", "first_ema"]}
+        scores = Curve()
+        scores.add(validate(networks, val, context, pairs))
+        scores.close_row(schedule.iterations)
+        scores.save(folder / "validation.csv")
+        checkpoints.folder.finish(folder / NETWORK)
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main()
