@@ -147,8 +147,7 @@ def side_by_side(maps: Maps, strides: Sequence[int]) -> Tensor:
 
 
 def enlarge(features: Tensor, factor: float) -> Tensor:
-    """Bilinear, by a factor. A side of the image that is no multiple of the stride gives larger features or logits, to be
-    cut off: stretching them to fit instead would shift every pixel a little."""
+    """Bilinear, by a factor. What is larger than it need be is cut off: stretching it would shift every pixel a little."""
     if factor == 1:
         return features
     return F.interpolate(features, scale_factor=factor, mode="bilinear", align_corners=False)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dstc.models.heads import enlarge
-from dstc.models.segmentation import SegmentationNetwork
+from dstc.models.segmentation import SegmentationNetwork, upsample_logits
 from dstc.training.cross_entropy import cross_entropy
 from dstc.training.optimizer import build_optimizer
 from tests.golden.deviations import Tolerance, check
@@ -53,7 +52,7 @@ def test_of_an_odd_image_the_recorded_larger_logits_are_cut_to_its_size(net: str
     forward = arrays("forward")
     image = torch.from_numpy(forward["odd.image"])
     network = tiny_network(net).eval()
-    larger = enlarge(network.low_resolution_logits(image), 8)
+    larger = upsample_logits(network.low_resolution_logits(image), 8)
     assert larger.shape == tuple(forward[f"{net}.odd.eval.logits_shape"])
     logits = network(image)
     assert logits.shape[-2:] == image.shape[-2:]
@@ -117,7 +116,7 @@ def test_full_width_networks_match(tag: str, blocks: tuple[int, int, int, int]) 
     network = filled(network.to_empty(device="cpu"), tag).eval()
     with torch.no_grad():
         logits = network.low_resolution_logits(torch.from_numpy(recorded["image"]))
-        labels = enlarge(logits, 8).argmax(1).to(torch.uint8)
+        labels = upsample_logits(logits, 8).argmax(1).to(torch.uint8)
     check(logits.numpy(), recorded[f"{tag}.eval.logits_low"], FULL_WIDTH_LOGITS, tag)
     ties = Tolerance("labels, full width", 2, "elements")
     check(labels.numpy(), recorded[f"{tag}.eval.logits_argmax"], ties, tag)

@@ -4,8 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dstc.models import heads
-from dstc.models.heads import enlarge
-from dstc.models.segmentation import SegmentationNetwork, build_network
+from dstc.models.segmentation import SegmentationNetwork, build_network, upsample_logits
 from tests.models.small import small_network
 
 
@@ -49,7 +48,7 @@ def test_upsampling_to_a_multiple_of_the_output_stride_is_bilinear_to_the_images
     low = torch.randn(1, 5, 6, 9, generator=torch.Generator().manual_seed(0))
     size = (6 * output_stride, 9 * output_stride)
     expected = F.interpolate(low, size=size, mode="bilinear", align_corners=False)
-    torch.testing.assert_close(enlarge(low, output_stride), expected)
+    torch.testing.assert_close(upsample_logits(low, output_stride), expected)
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])
@@ -59,7 +58,7 @@ def test_an_odd_image_keeps_its_pixels_where_they_are(output_stride: int) -> Non
     network = small_network(output_stride=output_stride).eval()
     logits, low = network(image(61, 59)), network.low_resolution_logits(image(61, 59))
     assert low.shape[-2:] == (-(-61 // output_stride), -(-59 // output_stride))
-    assert torch.equal(logits, enlarge(low, output_stride)[..., :61, :59])
+    assert torch.equal(logits, upsample_logits(low, output_stride)[..., :61, :59])
 
 
 @pytest.mark.parametrize(("affine", "trained"), [("frozen", False), ("trained", True)])
