@@ -157,7 +157,7 @@ def test_mobilenets_dilated_convolutions_give_what_torch_gives(
 
     def features_and_gradients() -> list[torch.Tensor]:
         network.zero_grad()
-        features = network(image)
+        (features,) = network(image)
         features.square().sum().backward()
         return [features, *(parameter.grad for parameter in network.parameters() if parameter.grad is not None)]
 
