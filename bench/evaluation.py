@@ -19,7 +19,7 @@ from dstc.core.taxonomy import IGNORE
 from dstc.evaluation.protocols import evaluate
 from dstc.evaluation.rows import AVERAGE, ROWS
 from dstc.label_maps.confusion_matrix import ConfusionMatrix, most_likely
-from dstc.models.deeplab_v2 import DeepLabV2, build_network
+from dstc.models.segmentation import SegmentationNetwork, build_network
 
 K = 19
 NETWORKS = [row for row in ROWS if row != AVERAGE]
@@ -96,7 +96,7 @@ def _all_but_forward(backbone: str) -> Row:
     return share_of(what, len(NETWORKS) * one_pass, rest, "ms", at_most=0.2)
 
 
-def _network(backbone: str) -> DeepLabV2:
+def _network(backbone: str) -> SegmentationNetwork:
     form: dict[str, Any] = {"stride_on": "first_conv", "output_stride": 8, "atrous_rates": (6, 12, 18, 24)}
     form |= {"batch_norm_affine": "frozen", "batch_norm_statistics": "batch", "precision": "fp32"}
     return build_network(backbone, K, seed=0, **form).eval()

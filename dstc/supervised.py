@@ -14,7 +14,7 @@ from dstc.core import processes
 from dstc.core.places import NETWORK
 from dstc.core.randomness import stream_seed
 from dstc.data.loaders import Crops, Stream, ValidationImages, image_names, training_batches
-from dstc.models.deeplab_v2 import DeepLabV2
+from dstc.models.segmentation import SegmentationNetwork
 from dstc.training.context import TrainingContext
 from dstc.training.cross_entropy import cross_entropy
 from dstc.training.loop import CheckpointPolicy, Plan, train
@@ -55,7 +55,7 @@ def train_and_write(
 
 
 def train_supervised(
-    network: DeepLabV2,
+    network: SegmentationNetwork,
     streams: Mapping[str, Stream],
     *,
     name: str,

@@ -90,7 +90,7 @@ def main() -> None:
     )
     parser.parse_args()
     with exit_on_user_error():
-        params = read_params(tell=["model", "co_train"])
+        params = read_params(tell=["model", "optim", "co_train"])
         run_training_stage(
             "co_train",
             ["stages.co_train"],

@@ -81,7 +81,7 @@ def main() -> None:
     )
     parser.parse_args()
     with exit_on_user_error():
-        params = read_params(tell=["model", "joint"])
+        params = read_params(tell=["model", "optim", "joint"])
         iterations = iterations_of(params)
         if iterations == 0:
             with measured("joint", MADE_BY["joint"]):

@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("domain", choices=list(FOLDERS))
     domain = parser.parse_args().domain
     with exit_on_user_error():
-        params = read_params(tell=["model", f"warm_up.{domain}"])
+        params = read_params(tell=["model", "optim", f"warm_up.{domain}"])
         run_training_stage(
             f"warm_up_{domain}",
             ["stages.warm_up", domain],

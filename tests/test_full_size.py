@@ -1,6 +1,6 @@
-"""The presets of the full runs, each for one step as it is: ResNet-101, 512x512 crops, images of the real sizes, on the CPU.
+"""The presets of the full runs, each for one step as it is: whole networks, crops and images of the real sizes, on the CPU.
 
-    pytest -m slow tests/test_full_size.py                                    all four
+    pytest -m slow tests/test_full_size.py                                    all eight
     pytest -m slow "tests/test_full_size.py::test_one_step[gta5_cityscapes]"  one
 
 Each prints its time and peak memory, wants 6 GB of memory and 3 GB of space for temporary files, and takes minutes.
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 import torchvision
 from PIL import Image
@@ -40,11 +41,22 @@ from stages.evaluate import score_checkpoints
 from tests.preparation.trees import png_16_bit
 
 ROOT = Path(__file__).parents[1]
-PRESETS = [f"{source}_cityscapes{kind}" for source in ("gta5", "synthia") for kind in ("", "_released")]
+KINDS = ("", "_released", "_dinov2", "_dinov3")
+PRESETS = [f"{source}_cityscapes{kind}" for source in ("gta5", "synthia") for kind in KINDS]
+DINO = {"dinov2": "vit_small_patch14_dinov2", "dinov3": "vit_small_patch16_dinov3"}
+# What a step moves, and what it does not: BatchNorm's frozen scale, a transformer's nothing.
+OF_A_RESNET = {"backbone.layer4.2.conv3.weight", "classifier.3.weight", "backbone.bn1.running_mean"}
+OF_A_TRANSFORMER = {
+    "backbone.pyramid.model.patch_embed.proj.weight",
+    "backbone.pyramid.model.blocks.11.mlp.fc2.weight",
+    "classifier.reassemble.0.1.weight",
+    "classifier.output.2.weight",
+}
 BRANCHES = ("source_biased", "target_biased")
 # All that a run of one step on a handful of images cannot have as the preset says.
 ONE_STEP = [
     "co_train.iterations=1",
+    "co_train.lr_ramp_iterations=0",
     "split.size=2",
     "data.source.held_out=0",
     "runtime.device=cpu",
@@ -93,8 +105,11 @@ def write_target(root: Path) -> None:
 
 
 def write_initial_weights(preset: str, path: Path) -> None:
-    """Random weights by the names of the file that the preset wants: the DeepLab init file, or torchvision's."""
+    """Random weights by the names of the file that the preset wants: the DeepLab init file, torchvision's, or timm's."""
     torch.manual_seed(0)
+    if "_dinov" in preset:
+        torch.save(timm.create_model(DINO[preset.rpartition("_")[2]], num_classes=0).state_dict(), path)
+        return
     prefix = "Scale." if preset.endswith("_released") else ""
     torch.save({prefix + name: value for name, value in torchvision.models.resnet101().state_dict().items()}, path)
 
@@ -159,11 +174,13 @@ def test_one_step(preset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
         files = [tmp_path / CO_TRAIN / f"{branch}.pt" for branch in BRANCHES]
         before, *after = (torch.load(file, weights_only=True) for file in (tmp_path / WARM_UP_SOURCE / NETWORK, *files))
         for content in after:
-            assert content["description"]["model"]["backbone"] == "resnet101"
-            assert content["description"]["schedule"]["crop"] == [512, 512]
+            version = preset.rpartition("_")[2]
+            backbone, moves = (f"{version}_small", OF_A_TRANSFORMER) if version in DINO else ("resnet101", OF_A_RESNET)
+            assert content["description"]["model"]["backbone"] == backbone
+            assert content["description"]["schedule"]["crop"] == ([504, 504] if version == "dinov2" else [512, 512])
             assert content["state"].keys() == before["state"].keys()
             moved = {key for key, value in content["state"].items() if not torch.equal(value, before["state"][key])}
-            assert {"backbone.layer4.2.conv3.weight", "classifier.3.weight", "backbone.bn1.running_mean"} <= moved
+            assert moves <= moved
             assert "backbone.bn1.weight" not in moved  # frozen
     finally:
         shutil.rmtree(tmp_path, ignore_errors=True)  # pytest would keep 2 GB of each

@@ -87,12 +87,16 @@ def refusal(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
 # --- the presets themselves
 
 
-def test_the_five_presets_are_there_and_parts_are_not_among_them() -> None:
+def test_the_nine_presets_are_there_and_parts_are_not_among_them() -> None:
     assert NAMES == [
         "carla_camvid",
         "gta5_cityscapes",
+        "gta5_cityscapes_dinov2",
+        "gta5_cityscapes_dinov3",
         "gta5_cityscapes_released",
         "synthia_cityscapes",
+        "synthia_cityscapes_dinov2",
+        "synthia_cityscapes_dinov3",
         "synthia_cityscapes_released",
     ]
 
@@ -115,6 +119,27 @@ def test_gta5_released_differs_from_recommended_in_the_rows_of_the_table_alone()
 
 def test_synthia_released_differs_from_recommended_in_the_rows_of_the_table_alone() -> None:
     assert differences(merged("synthia_cityscapes"), merged("synthia_cityscapes_released")) == RELEASED_ROWS
+
+
+@pytest.mark.parametrize("version", ["dinov2", "dinov3"])
+def test_the_two_sources_of_a_transformer_differ_in_their_data_alone(version: str) -> None:
+    rows = differences(merged(f"gta5_cityscapes_{version}"), merged(f"synthia_cityscapes_{version}"))
+    assert rows == differences(merged("gta5_cityscapes"), merged("synthia_cityscapes"))
+    changed = differences(merged("gta5_cityscapes"), merged(f"gta5_cityscapes_{version}"))
+    assert {key.split(".")[0] for key in changed} == {"model", "optim", "warm_up", "joint", "co_train"}
+    assert changed["model.initial_weights"] == ("imagenet", "pretrained")
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("version", ["dinov2", "dinov3"])
+def test_a_draft_of_own_data_takes_a_transformer_by_extending_its_part(version: str) -> None:
+    own = {"class_names": ["road", "car"], "labels": {"road": [1], "car": [2]}}
+    data = {"classes": "own", "source": {"layout": "folders"}, "target": {"layout": "folders"}, "own": own}
+    YAML().dump({"about": "own", "extends": ["_recommended", f"_{version}"], "data": data}, Path("presets/own.yaml"))
+    main(["own", *PATHS])
+    params = read_params()
+    assert params.data.own.class_names == ["road", "car"]
+    assert (params.model.backbone, params.model.head, params.optim.optimizer) == (f"{version}_small", "dpt", "adamw")
 
 
 def test_rows_on_which_both_sides_agree_have_the_released_value() -> None:

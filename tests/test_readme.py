@@ -12,8 +12,9 @@ from ruamel.yaml import YAML
 from torchvision.models import resnet152
 
 from dstc.config import model_rules, params
-from dstc.models import deeplab_v2
+from dstc.models import backbones
 from dstc.models.backbones import BACKBONES, Backbone
+from dstc.models.segmentation import build_backbone
 from dstc.preparation.label_rules import label_rules, task_classes
 from tests.pages import CONTRIBUTING, DOCS, PAGES, README, table
 from tests.pipeline.project import ROOT
@@ -184,12 +185,12 @@ def test_the_entry_that_contributing_shows_is_all_that_a_backbone_takes(monkeypa
     shown = re.search(r'^"(resnet152)": (Backbone\(.+\)),$', CONTRIBUTING.read_text(), re.MULTILINE)
     assert shown
     entry = eval(shown[2], {"Backbone": Backbone})
-    for module in (model_rules, deeplab_v2):
+    for module in (model_rules, backbones):
         monkeypatch.setattr(module, "BACKBONES", {**BACKBONES, shown[1]: entry})
     model = {"backbone": "resnet152", "initial_weights": "imagenet", "stride_on": "second_conv"}
     params.check_params(raw_params(model=model), "params.yaml")
     with torch.device("meta"):
-        own = deeplab_v2.build_backbone("resnet152", stride_on="second_conv", output_stride=16)
+        own = build_backbone("resnet152", stride_on="second_conv", output_stride=16)
         names = [name for name in resnet152().state_dict() if not name.startswith("fc.")]
     assert list(own.state_dict()) == names
 

@@ -31,7 +31,7 @@ from dstc.method.batches import CoTrainingBatch
 from dstc.method.class_mix import sample_half_of_classes
 from dstc.method.color_augmentation import color_augmentation
 from dstc.method.domain_specific_initialization import Branches
-from dstc.models.deeplab_v2 import DeepLabV2
+from dstc.models.segmentation import SegmentationNetwork
 from dstc.training.context import TrainingContext
 from dstc.training.curves import Curve
 from dstc.training.learner import Learner
@@ -52,7 +52,7 @@ class CoTrainer:
         self.method = Method(**{field.name: getattr(settings, field.name) for field in fields(Method)})
         if settings.student_batch_norm == "running":
             for network in (branches.source_biased, branches.target_biased):
-                assert isinstance(network, DeepLabV2)
+                assert isinstance(network, SegmentationNetwork)
                 network.keep_batch_norm_statistics()
         self.source_biased = context.learner(SOURCE_BIASED, branches.source_biased)
         self.target_biased = context.learner(TARGET_BIASED, branches.target_biased)
@@ -84,7 +84,7 @@ class CoTrainer:
         plan = Plan(
             name="co_train",
             iterations=settings.iterations,
-            learning_rate=poly_schedule(settings, context.optim.poly_power, settings.lr_ramp_iterations),
+            learning_rate=poly_schedule(settings, context.optim.poly_power),
             batches=lambda first: training_batches(
                 streams,
                 seed=self.seed,

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 from dstc.config.sections import Model
 from dstc.core.errors import nearest
-from dstc.models.backbones import BACKBONES, IMAGENET, Backbone, lacking
+from dstc.models.backbones import (
+    BACKBONES,
+    LEVELS_OF_HEAD,
+    PRETRAINED,
+    WEIGHTS_BY_NAME,
+    Backbone,
+    find_backbone,
+    lacking,
+)
 
 if TYPE_CHECKING:
     from dstc.config.params import Params
@@ -14,30 +22,59 @@ if TYPE_CHECKING:
 
 def model_problems(params: Params) -> list[str]:
     """What is wrong with section `model` by itself, and beside the crops and the other sections."""
-    model, backbone = params.model, BACKBONES.get(params.model.backbone)
+    model, backbone = params.model, find_backbone(params.model.backbone)
     if backbone is None:
         return [
-            f"model.backbone: must be one of {', '.join(BACKBONES)}, not '{model.backbone}'"
+            f"model.backbone: must be one of {', '.join(BACKBONES)} or timm/<its name there>, not '{model.backbone}'"
             f"{nearest(model.backbone, BACKBONES)}"
         ]
     message = lacking(model.backbone, backbone)
     return [
-        *([message] if message else []),
-        *_imagenet_problems(model, backbone),
-        *_crop_problems(params),
+        *([message] if message else _feature_problems(model, backbone)),
+        *_weight_problems(model, backbone),
+        *_optimizer_problems(params, backbone),
+        *_crop_problems(params, backbone),
         *_statistics_problems(params),
     ]
 
 
-def _imagenet_problems(model: Model, backbone: Backbone) -> list[str]:
+def _feature_problems(model: Model, backbone: Backbone) -> list[str]:
+    """What is wrong with the levels of features that the backbone is to give to the head."""
+    needed = LEVELS_OF_HEAD[model.head]
+    if not backbone.of_timm:
+        of_own = (
+            f"model.backbone '{model.backbone}' has one level of features; take a network of timm, such as resnet50d"
+        )
+        asked = {f"model.head '{model.head}' needs {needed}": needed > 1, "model.levels are given": model.levels}
+        return [f"{what}, but {of_own}" for what, is_asked in asked.items() if is_asked]
+    if needed > 1 and model.levels is not None and len(model.levels) != needed:
+        return [f"model.levels: must be {needed} for model.head '{model.head}', not {model.levels}"]
+    if model.backbone in BACKBONES and model.levels is None:
+        return []  # known to work, and timm takes seconds to import
+    from dstc.models.timm_features import network_problem, weights_problem
+
+    problem = network_problem(
+        backbone.options["architecture"],
+        output_stride=model.output_stride,
+        levels=model.levels,
+        pyramid=needed > 1,
+    )
+    if problem is None and model.initial_weights == PRETRAINED:
+        problem = weights_problem(backbone.timm_weights)
+    return [problem] if problem else []
+
+
+def _weight_problems(model: Model, backbone: Backbone) -> list[str]:
     """What is wrong with weights by name; those in a file are judged when it is read (dstc/models/weights.py)."""
     name = f"model.initial_weights '{model.initial_weights}'"
-    if model.initial_weights not in IMAGENET:
+    if model.initial_weights == "none" and model.backbone_weights == "frozen":
+        return ["model.backbone_weights 'frozen' would keep random weights, for model.initial_weights is 'none'"]
+    if model.initial_weights not in WEIGHTS_BY_NAME:
         return []
     if model.initial_weights not in backbone.weights_by_name:
         others = ", ".join(f"'{other}'" for other in (*backbone.weights_by_name, "none"))
         return [f"{name}: there are none for '{model.backbone}'; use {others} or a file"]
-    whose = "timm's" if backbone.timm_weights else "torchvision's"
+    whose = "timm's" if backbone.of_timm else "torchvision's"
     if model.normalization != "imagenet_rgb":
         return [f"{name} are {whose}, made for model.normalization 'imagenet_rgb', not '{model.normalization}'"]
     if backbone.bottlenecks and model.stride_on != "second_conv":
@@ -45,8 +82,25 @@ def _imagenet_problems(model: Model, backbone: Backbone) -> list[str]:
     return []
 
 
-def _crop_problems(params: Params) -> list[str]:
-    least = 2 * params.model.output_stride  # of features of a single pixel BatchNorm can take no statistics
+def _optimizer_problems(params: Params, backbone: Backbone) -> list[str]:
+    optim = params.optim
+    if optim.optimizer == "adamw" and optim.layer_decay < 1 and not backbone.of_timm:
+        return [
+            f"optim.layer_decay {optim.layer_decay} is known of timm's networks alone, and model.backbone is "
+            f"'{params.model.backbone}'; set it to 1"
+        ]
+    return []
+
+
+def stride_of(model: Model, backbone: Backbone) -> int:
+    """The image's side divided by that of the features."""
+    return backbone.patch or model.output_stride
+
+
+def _crop_problems(params: Params, backbone: Backbone) -> list[str]:
+    stride = stride_of(params.model, backbone)
+    named = f"the patch of {params.model.backbone}," if backbone.patch else "model.output_stride"
+    least = 2 * stride  # of features of a single pixel BatchNorm can take no statistics
     trainings = {
         "warm_up.source": params.warm_up.source,
         "warm_up.target": params.warm_up.target,
@@ -54,8 +108,7 @@ def _crop_problems(params: Params) -> list[str]:
         "co_train": params.co_train,
     }
     return [
-        f"{name}.crop: sides must be at least {least} at model.output_stride {params.model.output_stride}, "
-        f"not {training.crop}"
+        f"{name}.crop: sides must be at least {least} at {named} {stride}, not {training.crop}"
         for name, training in trainings.items()
         if min(training.crop) < least
     ]

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from dstc.config.model_rules import stride_of
 from dstc.config.sections import Data, Schedule
-from dstc.models.backbones import BACKBONES
+from dstc.models.backbones import BACKBONES, LEVELS_OF_HEAD, Backbone, find_backbone
 
 if TYPE_CHECKING:
     from dstc.config.params import Params
@@ -37,7 +38,13 @@ OWN_LAYOUTS = ("folders", "csv")  # those whose label values data.own names
 
 def notes(params: Params, sections: Sequence[str]) -> list[str]:
     """A sentence for each cause, which begins with the parameters in these sections that have no effect."""
-    found = [*_of_the_model(params), *_of_the_trainings(params), *_of_co_training(params), *_of_the_rest(params)]
+    found = [
+        *_of_the_model(params),
+        *_of_the_optimizer(params),
+        *_of_the_trainings(params),
+        *_of_co_training(params),
+        *_of_the_rest(params),
+    ]
     return [note for note in found if note.startswith(tuple(f"{section}." for section in sections))]
 
 
@@ -45,16 +52,40 @@ def _note(keys: Sequence[str], why: str) -> str:
     return f"{', '.join(keys)}: no effect, for {why}"
 
 
+def _backbone_of(params: Params) -> Backbone:
+    found = find_backbone(params.model.backbone)
+    assert found is not None
+    return found
+
+
 def _of_the_model(params: Params) -> Iterator[str]:
-    name, backbone = params.model.backbone, BACKBONES[params.model.backbone]
+    name, head, backbone = params.model.backbone, params.model.head, _backbone_of(params)
     if not backbone.bottlenecks:
         yield _note(["model.stride_on"], f"model.backbone '{name}' has no bottlenecks")
+    if backbone.patch:
+        yield _note(["model.output_stride"], f"model.backbone '{name}' divides by its patch of {backbone.patch}")
+    elif LEVELS_OF_HEAD[head] > 1:
+        yield _note(["model.output_stride"], f"model.head '{head}' takes levels of several strides")
+    if head != "deeplab_v2":
+        yield _note(["model.atrous_rates"], f"model.head is {head}")
+    if head != "dpt" and params.model.head_channels is not None:
+        yield _note(["model.head_channels"], f"model.head is {head}")
     if not backbone.batch_norm:
         keys = ["model.batch_norm_affine", "model.batch_norm_statistics"]
         keys += ["co_train.student_batch_norm", "co_train.teacher_batch_norm"]
         if params.evaluate.batch_norm == "target":
             keys.append("evaluate.batch_norm")
         yield _note(keys, f"model.backbone '{name}' has no BatchNorm")
+
+
+def _of_the_optimizer(params: Params) -> Iterator[str]:
+    optim = params.optim
+    if optim.optimizer == "adamw":
+        yield _note(["optim.momentum"], "optim.optimizer is adamw, which has its own")
+    elif optim.layer_decay != 1:
+        yield _note(["optim.layer_decay"], "optim.optimizer is sgd")
+    if params.model.backbone_weights == "frozen":
+        yield _note(["optim.backbone_multiplier", "optim.layer_decay"], "model.backbone_weights is frozen")
 
 
 def _of_the_trainings(params: Params) -> Iterator[str]:
@@ -64,9 +95,10 @@ def _of_the_trainings(params: Params) -> Iterator[str]:
         "co_train": params.co_train,
     } | ({} if params.joint.iterations == 0 else {"joint": params.joint})
     for name, training in trainings.items():
-        width, height = (ceil(side / params.model.output_stride) for side in training.crop)
+        width, height = (ceil(side / stride_of(params.model, _backbone_of(params))) for side in training.crop)
         beyond = [rate for rate in params.model.atrous_rates if rate >= min(width, height)]
-        if beyond:
+        strides_known = params.model.backbone in BACKBONES
+        if beyond and strides_known and params.model.head == "deeplab_v2":
             yield (
                 f"{name}.crop: of the model.atrous_rates {beyond} it trains no outer taps, for it has "
                 f"{width}x{height} features; larger images have features for them in evaluation"
@@ -118,7 +150,7 @@ def _unused_switches(params: Params) -> Iterator[tuple[str, list[str]]]:
 
 def _statistics_stay(params: Params) -> bool:
     """Whether no BatchNorm moves its running statistics in co-training."""
-    return params.co_train.student_batch_norm == "running" or not BACKBONES[params.model.backbone].batch_norm
+    return params.co_train.student_batch_norm == "running" or not _backbone_of(params).batch_norm
 
 
 def _of_the_rest(params: Params) -> Iterator[str]:

@@ -72,7 +72,13 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
-        problems = [*_class_problems(self), *model_problems(self), *_path_problems(self), *_co_train_problems(self)]
+        problems = [
+            *_class_problems(self),
+            *model_problems(self),
+            *_path_problems(self),
+            *_co_train_problems(self),
+            *_joint_problems(self),
+        ]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -135,6 +141,15 @@ def _co_train_problems(params: Params) -> list[str]:
             "0.99, or co_train.teachers: branches"
         )
     return problems
+
+
+def _joint_problems(params: Params) -> list[str]:
+    """Joint training may be as long as the others together, which its own section does not know."""
+    others = (params.warm_up.source, params.warm_up.target, params.co_train)
+    length = sum(one.iterations for one in others) if params.joint.iterations is None else params.joint.iterations
+    if length and params.joint.lr_ramp_iterations >= length:
+        return [f"joint.lr_ramp_iterations ({params.joint.lr_ramp_iterations}) must be below its {length} iterations"]
+    return []
 
 
 def _path_problems(params: Params) -> list[str]:

@@ -26,6 +26,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Rate = Annotated[float, Field(gt=0, le=10)]
 WidthHeight = Annotated[list[Count], Field(min_length=2, max_length=2)]
 AtrousRates = Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=1, max_length=16)]
+Levels = Annotated[list[Annotated[int, Field(ge=0, le=1000)]], Field(min_length=1, max_length=16)]
 Scale = Annotated[float, Field(ge=0.1, le=10)]
 Window = Annotated[
     list[Annotated[int, Field(ge=16)]], Field(min_length=2, max_length=2)
@@ -87,8 +88,12 @@ class Split(Section):
 
 
 class Model(Section):
-    backbone: Text  # one of dstc/models/backbones.py, which params.py checks
+    backbone: Text  # one of dstc/models/backbones.py, which model_rules.py checks
+    head: Literal["deeplab_v2", "linear", "dpt"]
+    levels: Levels | None
+    head_channels: Annotated[int, Field(ge=1, le=4096)] | None
     initial_weights: Text
+    backbone_weights: Literal["trained", "frozen"]
     stride_on: Literal["first_conv", "second_conv"]
     output_stride: Literal[8, 16]
     atrous_rates: AtrousRates
@@ -99,10 +104,13 @@ class Model(Section):
 
 
 class Optim(Section):
+    optimizer: Literal["sgd", "adamw"]
     backbone_multiplier: Rate
     classifier_multiplier: Annotated[float, Field(gt=0, le=1000)]
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0, lt=1)]
+    clip_gradient_norm: Annotated[float, Field(gt=0, le=10**6)] | None
     poly_power: Annotated[float, Field(ge=0, le=10)]
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
 
@@ -112,6 +120,7 @@ class Schedule(Section):
 
     schedule_iterations: Count | None  # null: as many as there are iterations
     learning_rate: Rate
+    lr_ramp_iterations: Annotated[int, Field(ge=0)]
     crop: WidthHeight
     class_weights: Literal["none", "inverse_log"]
     validate_every: Count
@@ -128,6 +137,10 @@ class Training(Schedule):
             raise ValueError(
                 f"schedule_iterations ({self.schedule_iterations}) is where the learning rate reaches zero; "
                 f"it must be at least iterations ({self.iterations}), or null for as many"
+            )
+        if self.lr_ramp_iterations >= self.iterations:
+            raise ValueError(
+                f"lr_ramp_iterations ({self.lr_ramp_iterations}) must be below iterations ({self.iterations})"
             )
         return self
 
@@ -174,7 +187,6 @@ class Batch(LabeledBatch):
 
 class CoTrain(Training):
     batch: Batch
-    lr_ramp_iterations: Annotated[int, Field(ge=0)]
     initialization: Literal["domain_specific", "both_from_source", "both_from_target", "both_from_joint"]
     combination: Literal["differentiated", "differentiated_and_target", "whole_images"]
     paste_with_replacement: bool
@@ -213,10 +225,6 @@ class CoTrain(Training):
                 f"class_mix_labeled ({self.class_mix_labeled}) takes {pasted} labeled images of each domain for "
                 f"batch.unlabeled_target {batch.unlabeled_target}, but there are batch.source {batch.source} and "
                 f"batch.labeled_target {batch.labeled_target}; lower it, or raise these"
-            )
-        if self.lr_ramp_iterations >= self.iterations:
-            raise ValueError(
-                f"lr_ramp_iterations ({self.lr_ramp_iterations}) must be below iterations ({self.iterations})"
             )
         return self
 

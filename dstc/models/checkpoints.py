@@ -21,7 +21,9 @@ from dstc.core.files import atomic_write
 FORMAT = "dstc network 1"
 SAFETENSORS = ".safetensors"  # the ending by which such a file is told from torch's own
 
-AS_RELEASED: Mapping[str, Any] = MappingProxyType({"output_stride": 8, "atrous_rates": [6, 12, 18, 24]})
+AS_RELEASED: Mapping[str, Any] = MappingProxyType(
+    {"head": "deeplab_v2", "levels": None, "head_channels": None, "output_stride": 8, "atrous_rates": [6, 12, 18, 24]}
+)
 """Values of section `model` that the released code has, and files from before they were parameters, which do not say so."""
 
 

@@ -43,11 +43,9 @@ class MobileNetV2(nn.Module):
     load strictly; the 320 channels before it are what goes on, as in DeepLab's own MobileNetV2.
     """
 
-    out_channels = 320
-
     def __init__(self, *, output_stride: int = 8) -> None:
         super().__init__()
-        self.output_stride = output_stride
+        self.channels, self.strides = [320], [output_stride]
         self.features = mobilenet_v2(weights=None).features
         dilation = 1
         for number, block in enumerate(self.features[:18]):
@@ -65,9 +63,9 @@ class MobileNetV2(nn.Module):
         for parameter in self.features[18].parameters():
             parameter.requires_grad_(False)  # kept for strict loading, never run
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, 3, H, W) float32 to (N, 320, ceil(H/output_stride), ceil(W/output_stride))."""
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(N, 3, H, W) float32 to one map (N, 320, ceil(H/output_stride), ceil(W/output_stride))."""
         features = image
         for block in self.features[:18]:
             features = block(features)
-        return features
+        return [features]

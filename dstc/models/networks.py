@@ -12,8 +12,8 @@ import torch
 from dstc.core.errors import UserError
 from dstc.core.randomness import stream_seed
 from dstc.core.taxonomy import Classes
-from dstc.models.deeplab_v2 import DeepLabV2, build_network
 from dstc.models.normalization import NORMALIZATIONS, Normalization
+from dstc.models.segmentation import SegmentationNetwork, build_network
 from dstc.models.weights import FORM, Form, Weights, initial_weights, read_checkpoint
 
 
@@ -25,7 +25,11 @@ class NetworkBuilder:
     device: torch.device
     seed: int
     backbone: str
+    head: str
+    levels: Sequence[int] | None
+    head_channels: int | None
     initial_weights: str
+    backbone_weights: str
     stride_on: str
     output_stride: int
     atrous_rates: Sequence[int]
@@ -54,12 +58,12 @@ class NetworkBuilder:
         """This builder with the form of network and the preprocessing that the weights are made for."""
         return replace(self, **dict(weights.made_for))
 
-    def new(self) -> DeepLabV2:
+    def new(self) -> SegmentationNetwork:
         """A network before any warm-up: random, or with `model.initial_weights`."""
         weights = initial_weights(self.initial_weights, self.backbone)
         return self._bare().to(self.device) if weights is None else self.with_weights(weights)
 
-    def trained(self, path: Path, weights: str = "last") -> DeepLabV2:
+    def trained(self, path: Path, weights: str = "last") -> SegmentationNetwork:
         """A network from a checkpoint (`weights`: "last" or "ema", its average); refused if it was trained for other
         classes or in another form."""
         if not path.exists():
@@ -68,7 +72,7 @@ class NetworkBuilder:
             )
         return self.with_weights(read_checkpoint(path, weights))
 
-    def with_weights(self, weights: Weights) -> DeepLabV2:
+    def with_weights(self, weights: Weights) -> SegmentationNetwork:
         """A network with these weights; refused if they were trained for other classes or are made for another form."""
         if weights.classes not in (None, self.classes.names):
             raise UserError(
@@ -79,7 +83,7 @@ class NetworkBuilder:
         weights.fill(network, self.form)
         return network.to(self.device)
 
-    def _bare(self) -> DeepLabV2:
+    def _bare(self) -> SegmentationNetwork:
         return build_network(
             self.backbone,
             len(self.classes),
@@ -89,5 +93,9 @@ class NetworkBuilder:
             batch_norm_affine=self.batch_norm_affine,
             batch_norm_statistics=self.batch_norm_statistics,
             precision=self.precision,
+            head=self.head,
+            levels=self.levels,
+            head_channels=self.head_channels,
+            backbone_weights=self.backbone_weights,
             seed=stream_seed(self.seed, "initial weights"),
         )

@@ -61,7 +61,6 @@ class ResNet(nn.Module):
 
     def __init__(self, blocks: Sequence[int], *, stem: int = 64, stride_on: str, output_stride: int = 8) -> None:
         super().__init__()
-        self.output_stride = output_stride
         self.conv1 = nn.Conv2d(3, stem, kernel_size=7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
         self.relu = nn.ReLU(inplace=True)
@@ -75,15 +74,15 @@ class ResNet(nn.Module):
             layer = _layer(channels, width, count, stride=stride, dilation=dilation, stride_on=stride_on)
             self.add_module(f"layer{number}", layer)
             channels = width * Bottleneck.expansion
-        self.out_channels = channels
+        self.channels, self.strides = [channels], [output_stride]
         _initialize(self)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, 3, H, W) float32 to (N, out_channels, ceil(H/output_stride), ceil(W/output_stride))."""
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(N, 3, H, W) float32 to one map (N, channels[0], ceil(H/output_stride), ceil(W/output_stride))."""
         features = self.maxpool(self.relu(self.bn1(self.conv1(image))))
         for number in range(1, 5):
             features = self.get_submodule(f"layer{number}")(features)
-        return features
+        return [features]
 
 
 def _layer(channels: int, width: int, count: int, *, stride: int, dilation: int, stride_on: str) -> nn.Sequential:

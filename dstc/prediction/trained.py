@@ -15,8 +15,8 @@ from dstc.core.errors import UserError
 from dstc.core.taxonomy import Classes
 from dstc.evaluation.inference import ONE_VIEW, Views, average, class_scores, predict
 from dstc.models.checkpoints import load_strictly, read_described
-from dstc.models.deeplab_v2 import DeepLabV2, build_network
 from dstc.models.normalization import Normalization
+from dstc.models.segmentation import SegmentationNetwork, build_network
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
@@ -31,7 +31,7 @@ class Trained:
     """
 
     path: Path
-    network: DeepLabV2
+    network: SegmentationNetwork
     classes: Classes
     normalization: Normalization
     input_size: Size | None
@@ -56,6 +56,9 @@ def load_trained(path: Path, device: torch.device, weights: str = "ema") -> Trai
         batch_norm_affine=model["batch_norm_affine"],
         batch_norm_statistics=model["batch_norm_statistics"],
         precision=model["precision"],
+        head=model["head"],
+        levels=model["levels"],
+        head_channels=model["head_channels"],
         seed=0,  # every weight is about to be replaced
     )
     load_strictly(network, state, f"{path}: does not fit the network that it says it is of")

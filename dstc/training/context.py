@@ -80,6 +80,9 @@ class TrainingContext:
             classifier_multiplier=optim.classifier_multiplier,
             momentum=optim.momentum,
             weight_decay=optim.weight_decay,
+            optimizer=optim.optimizer,
+            layer_decay=optim.layer_decay,
+            clip_gradient_norm=optim.clip_gradient_norm,
         )
         average = averaged_copy(network, optim.ema_decay) if optim.ema_decay else None
         return Learner(name, network, optimizer, average)

@@ -12,16 +12,17 @@ from dstc.config.sections import CoTrain
 from dstc.core.errors import UserError
 from dstc.models.backbones import BACKBONES
 from dstc.models.batch_norm import batch_norms
-from dstc.models.deeplab_v2 import build_backbone
+from dstc.models.segmentation import build_backbone
 from tests.pipeline.project import ROOT
 from tests.preparation.trees import raw_params
 from tests.test_presets import NAMES, merged
 
-EVERYTHING = ("data", "split", "model", "warm_up", "joint", "co_train", "evaluate")
+EVERYTHING = ("data", "split", "model", "optim", "warm_up", "joint", "co_train", "evaluate")
 RELEASED = {"teachers": "branches", "cross_supervision_start": 0.0, "confidence_threshold": 0.0}
 FOLDERS = {"source": "/a", "target": "/b"}
 NO_OUTER_TAPS = "of the model.atrous_rates [18, 24] it trains no outer taps, for it has 16x16 features"
 MEANING = "larger images have features for them in evaluation"
+TRANSFORMERS = [name for name in NAMES if "_dinov" in name]
 Sections = dict[str, dict[str, Any]]
 
 
@@ -105,6 +106,25 @@ def test_batch_statistics_beside_those_that_are_kept_are_refused(
             "co_train.teacher_batch_norm: no effect, for model.backbone 'pvt_v2_b2' has no BatchNorm",
         ),
         (
+            {"model": {"backbone": "dinov2_small"}},
+            "model.output_stride: no effect, for model.backbone 'dinov2_small' divides by its patch of 14",
+        ),
+        (
+            {"model": {"backbone": "convnext_tiny", "head": "dpt"}},
+            "model.output_stride: no effect, for model.head 'dpt' takes levels of several strides",
+        ),
+        ({"model": {"head": "linear"}}, "model.atrous_rates: no effect, for model.head is linear"),
+        ({"model": {"head_channels": 8}}, "model.head_channels: no effect, for model.head is deeplab_v2"),
+        (
+            {"optim": {"optimizer": "adamw"}},
+            "optim.momentum: no effect, for optim.optimizer is adamw, which has its own",
+        ),
+        ({"optim": {"layer_decay": 0.8}}, "optim.layer_decay: no effect, for optim.optimizer is sgd"),
+        (
+            {"model": {"backbone_weights": "frozen", "initial_weights": "/a.pth"}},
+            "optim.backbone_multiplier, optim.layer_decay: no effect, for model.backbone_weights is frozen",
+        ),
+        (
             {"optim": {"poly_power": 0.0}, "warm_up": {"target.schedule_iterations": 500}},
             "warm_up.target.schedule_iterations: no effect, for optim.poly_power is 0",
         ),
@@ -183,7 +203,15 @@ def test_a_preset_has_no_switch_on_that_has_no_effect(name: str) -> None:
         "co_train.crop",
         "joint.crop",
     ]  # of 192 pixels, 24 of features
-    assert said == (["model.stride_on", *crops] if name == "carla_camvid" else [])
+    of_transformers = [
+        "model.stride_on",
+        "model.output_stride",
+        "model.atrous_rates",
+        "model.batch_norm_affine, model.batch_norm_statistics, co_train.student_batch_norm, co_train.teacher_batch_norm",
+        "optim.momentum",
+    ]
+    expected = {"carla_camvid": ["model.stride_on", *crops]} | dict.fromkeys(TRANSFORMERS, of_transformers)
+    assert said == expected.get(name, [])
 
 
 def test_taps_that_no_crop_trains_are_told_by_the_stage_that_crops() -> None:
@@ -204,7 +232,7 @@ def test_every_switch_that_can_be_off_is_one_of_co_train_and_off_in_the_sections
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_backbone_without_batch_norm_says_so(name: str) -> None:
-    if BACKBONES[name].timm_weights:
+    if BACKBONES[name].of_timm:
         pytest.importorskip("timm")
     backbone = build_backbone(name, stride_on="second_conv", output_stride=8)
     assert BACKBONES[name].batch_norm == bool(batch_norms(backbone))

@@ -86,6 +86,16 @@ def refusal(**sections: dict[str, Any]) -> str:
             {"model": {"output_stride": 16}, "co_train": {"crop": [128, 31]}},
             "co_train.crop: sides must be at least 32 at model.output_stride 16, not [128, 31]",
         ),
+        (
+            {"model": {"backbone": "dinov2_small"}, "joint": {"crop": [128, 27]}},
+            "joint.crop: sides must be at least 28 at the patch of dinov2_small, 14, not [128, 27]",
+        ),
+        ({"warm_up": {"source.lr_ramp_iterations": 400}}, "lr_ramp_iterations (400) must be below iterations (400)"),
+        ({"joint": {"lr_ramp_iterations": 1800}}, "joint.lr_ramp_iterations (1800) must be below its 1800 iterations"),
+        (
+            {"optim": {"optimizer": "adamw", "layer_decay": 0.8}},
+            "optim.layer_decay 0.8 is known of timm's networks alone, and model.backbone is 'narrow_resnet'; set it to 1",
+        ),
         ({"warm_up": {"target.crop": [15, 16]}}, "warm_up.target.crop: sides must be at least 16"),
         ({"model": {"initial_weights": "imagenet"}}, "there are none for 'narrow_resnet'"),
         ({"model": {"initial_weights": "imagenet_v2"}}, "there are none for 'narrow_resnet'"),

@@ -11,8 +11,8 @@ from dstc.core.index import load_index
 from dstc.core.places import INDEX_TARGET_VAL
 from dstc.data.loaders import ValidationImages
 from dstc.evaluation.protocols import Confusion, Network, evaluate
-from dstc.models.deeplab_v2 import build_network
 from dstc.models.normalization import NORMALIZATIONS
+from dstc.models.segmentation import build_network
 from stages.prepare_data import prepare
 from tests.preparation import trees
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch.nn import Parameter
 
-from dstc.models.deeplab_v2 import DeepLabV2
+from dstc.models.segmentation import SegmentationNetwork
 
 
-def released_visits(network: DeepLabV2) -> dict[Parameter, int]:
+def released_visits(network: SegmentationNetwork) -> dict[Parameter, int]:
     """How often the released optimizer holds each trainable parameter.
 
     It is handed the parameters of every module within each part of the backbone, so a parameter comes once for each

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from dstc.core.taxonomy import IGNORE
-from dstc.models.deeplab_v2 import DeepLabV2
 from dstc.models.resnet import ResNet
+from dstc.models.segmentation import SegmentationNetwork, build_head
 
 VARIANTS = (
     "base",
@@ -63,9 +63,11 @@ def chosen_classes(listed: np.ndarray) -> Tensor:
     return chosen
 
 
-def full_width(blocks: tuple[int, int, int, int]) -> DeepLabV2:
-    return DeepLabV2(ResNet(blocks, stem=64, stride_on="first_conv"), NUM_CLASSES, atrous_rates=(6, 12, 18, 24))
+def full_width(blocks: tuple[int, int, int, int]) -> SegmentationNetwork:
+    backbone = ResNet(blocks, stem=64, stride_on="first_conv")
+    head = build_head("deeplab_v2", backbone, NUM_CLASSES, atrous_rates=(6, 12, 18, 24), head_channels=None)
+    return SegmentationNetwork(backbone, head, NUM_CLASSES)
 
 
-def load(network: DeepLabV2, state: Mapping[str, np.ndarray]) -> None:
+def load(network: SegmentationNetwork, state: Mapping[str, np.ndarray]) -> None:
     network.load_state_dict({own_name(name): torch.from_numpy(value) for name, value in state.items()})

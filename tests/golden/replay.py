@@ -14,7 +14,7 @@ from dstc.method.batches import CoTrainingBatch
 from dstc.method.class_mix import paste_mask
 from dstc.method.domain_specific_initialization import Branches
 from dstc.method.target_preferred_alignment import class_prototypes, class_sums
-from dstc.models.deeplab_v2 import DeepLabV2, build_network
+from dstc.models.segmentation import SegmentationNetwork, build_network
 from dstc.training.learner import Learner
 from dstc.training.optimizer import build_optimizer, poly_learning_rate, set_learning_rate
 from tests.golden.duplicating_sgd import DuplicatingSGD
@@ -41,7 +41,7 @@ KEPT_STATISTICS = (
 )
 
 
-def tiny_network(recorded_as: str) -> DeepLabV2:
+def tiny_network(recorded_as: str) -> SegmentationNetwork:
     """The recorded tiny network with its weights before the first step."""
     network = build_network(
         "narrow_resnet",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dstc.models.deeplab_v2 import DeepLabV2, upsample_logits
+from dstc.models.segmentation import SegmentationNetwork, upsample_logits
 from dstc.training.cross_entropy import cross_entropy
 from dstc.training.optimizer import build_optimizer
 from tests.golden.deviations import Tolerance, check
@@ -90,7 +90,7 @@ def computed(name: str, position: int, shape: tuple[int, ...], seed: int) -> np.
     return u.reshape(shape).astype(np.float32)
 
 
-def filled(network: DeepLabV2, tag: str) -> DeepLabV2:
+def filled(network: SegmentationNetwork, tag: str) -> SegmentationNetwork:
     recorded = arrays("forward_procedural")
     own = network.state_dict()
     names = recorded[f"{tag}.state_names"]
@@ -123,7 +123,7 @@ def test_full_width_networks_match(tag: str, blocks: tuple[int, int, int, int]) 
     assert_counts_match(network, recorded[f"{tag}.counts"])
 
 
-def assert_counts_match(network: DeepLabV2, counts: np.ndarray) -> None:
+def assert_counts_match(network: SegmentationNetwork, counts: np.ndarray) -> None:
     """(elements, entries of group 0 as released, distinct ones, entries of group 1, distinct ones)"""
     optimizer = build_optimizer(
         network, backbone_multiplier=1, classifier_multiplier=10, momentum=0.9, weight_decay=5e-4

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from dstc.models.deeplab_v2 import DeepLabV2, build_network
+from dstc.models.segmentation import SegmentationNetwork, build_network
 
 
-def small_network(seed: int = 0, **changes: Any) -> DeepLabV2:
+def small_network(seed: int = 0, **changes: Any) -> SegmentationNetwork:
     known = {
         "stride_on": "first_conv",
         "output_stride": 8,

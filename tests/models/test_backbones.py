@@ -9,9 +9,9 @@ from torchvision.models.resnet import Bottleneck
 from torchvision.models.resnet import ResNet as TorchvisionResNet
 
 from dstc.models.backbones import BACKBONES, IMAGENET, lacking
-from dstc.models.deeplab_v2 import build_backbone
 from dstc.models.mobilenet_v2 import MobileNetV2
 from dstc.models.resnet import ResNet
+from dstc.models.segmentation import build_backbone
 
 Network = TypeVar("Network", bound=nn.Module)
 SIZES = [(64, 64), (65, 97), (7, 1)]
@@ -41,10 +41,12 @@ def test_every_entry_builds_features_of_the_image_divided_by_the_output_stride_a
         pytest.skip(complaint)
     with torch.device("meta"):  # shapes without arithmetic
         backbone = build_backbone(name, stride_on="first_conv", output_stride=stride).eval()
-        assert backbone.output_stride == stride
+        assert backbone.strides[0] == (BACKBONES[name].patch or stride)
         for height, width in SIZES:
-            features = backbone(torch.empty(2, 3, height, width))
-            assert features.shape == (2, backbone.out_channels, -(-height // stride), -(-width // stride))
+            for own, count, divisor in zip(
+                backbone(torch.empty(2, 3, height, width)), backbone.channels, backbone.strides, strict=True
+            ):
+                assert own.shape == (2, count, -(-height // divisor), -(-width // divisor))
 
 
 @pytest.mark.parametrize("name", [name for name, backbone in BACKBONES.items() if backbone.on_imagenet])
@@ -80,7 +82,7 @@ def test_strides_are_where_they_are_asked_for_and_the_layers_after_them_are_dila
 def test_the_same_weights_give_other_features_with_the_stride_elsewhere() -> None:
     first, second = (ResNet((1, 1, 1, 1), stem=16, stride_on=form) for form in ("first_conv", "second_conv"))
     second.load_state_dict(first.state_dict())  # without an error: that is why files are told apart by their kind
-    features = [settle_statistics(network)(image(48, 48)) for network in (first, second)]
+    features = [settle_statistics(network)(image(48, 48))[0] for network in (first, second)]
     assert features[0].shape == features[1].shape
     assert (features[0] - features[1]).abs().max() > 0.1 * features[0].abs().max()
 
@@ -101,7 +103,7 @@ def test_with_the_stride_on_the_3x3_features_are_those_of_torchvisions_dilated_r
         first.dilation = first.padding = (dilation, dilation)
     theirs.avgpool, theirs.fc = nn.Identity(), nn.Identity()
     for size in ((48, 40), (41, 57)):
-        features = ours(image(*size))
+        (features,) = ours(image(*size))
         torch.testing.assert_close(theirs(image(*size)), features.flatten(1), rtol=1e-4, atol=1e-4)
 
 
@@ -113,13 +115,13 @@ def test_dilated_mobilenet_features_hold_torchvisions_plain_ones(output_stride: 
 
 
 def assert_holds_plain_features(ours: MobileNetV2) -> None:
-    stride, every = ours.output_stride, 32 // ours.output_stride
+    stride, every = ours.strides[0], 32 // ours.strides[0]
     plain = mobilenet_v2(weights=None).features
     plain.load_state_dict(ours.features.state_dict())
     plain.eval()
     for height, width in ((64, 96), (65, 97), (50, 71)):
         sparse = plain[:18](image(height, width))
-        dense = ours(image(height, width))
+        (dense,) = ours(image(height, width))
         assert dense.shape[-2:] == (-(-height // stride), -(-width // stride))
         torch.testing.assert_close(
             dense[..., ::every, ::every], sparse, rtol=1e-4, atol=1e-4 * float(sparse.abs().max())
@@ -139,7 +141,7 @@ def test_real_mobilenet_features_load_strictly_and_mean_what_they_meant() -> Non
 def test_every_backbone_has_a_gradient_in_all_that_it_trains() -> None:
     for name in ("mobilenet_v2", "narrow_resnet"):
         backbone = build_backbone(name, stride_on="first_conv", output_stride=8).train()
-        backbone(image(32, 32, count=2)).square().mean().backward()
+        backbone(image(32, 32, count=2))[0].square().mean().backward()
         for key, parameter in backbone.named_parameters():
             assert (parameter.grad is not None) == parameter.requires_grad, key
             if not parameter.requires_grad:
@@ -155,7 +157,7 @@ def test_mobilenets_dilated_convolutions_give_what_torch_gives(
 
     def features_and_gradients() -> list[torch.Tensor]:
         network.zero_grad()
-        features = network(image)
+        (features,) = network(image)
         features.square().sum().backward()
         return [features, *(parameter.grad for parameter in network.parameters() if parameter.grad is not None)]
 

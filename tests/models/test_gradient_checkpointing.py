@@ -25,9 +25,9 @@ def test_checkpointing_changes_no_bit(tmp_path: Path, statistics: str) -> None:
     assert all(torch.equal(plain[name], recomputed[name]) for name in plain)
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", [name for name in BACKBONES if not name.endswith("_base")])  # those are large
 def test_checkpointing_keeps_less_and_gives_the_same_gradient(backbone: str) -> None:
-    if BACKBONES[backbone].timm_weights:
+    if BACKBONES[backbone].of_timm:
         pytest.importorskip("timm", reason="timm is not installed: pip install timm")
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     kept, gradients = [], []

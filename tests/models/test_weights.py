@@ -14,13 +14,16 @@ from torch import Tensor
 from dstc.core.errors import UserError
 from dstc.core.taxonomy import CITYSCAPES_19, SYNTHIA_16
 from dstc.models.checkpoints import save_network
-from dstc.models.deeplab_v2 import DeepLabV2, build_network
+from dstc.models.segmentation import SegmentationNetwork, build_network
 from dstc.models.weights import initial_weights, read_checkpoint, read_weights
 from tests.golden.recorded import arrays
 from tests.models.small import small_network
 
 CAFFE: dict[str, Any] = {
     "backbone": "resnet50",
+    "head": "deeplab_v2",
+    "levels": None,
+    "head_channels": None,
     "stride_on": "first_conv",
     "output_stride": 8,
     "normalization": "caffe_bgr",
@@ -33,7 +36,7 @@ Form = dict[str, Any]
 Write = Callable[[Path], dict[str, Tensor]]
 
 
-def network_of(form: Form, num_classes: int = 19) -> DeepLabV2:
+def network_of(form: Form, num_classes: int = 19) -> SegmentationNetwork:
     return build_network(
         form["backbone"],
         num_classes,
@@ -127,17 +130,17 @@ FILES = [
 ]
 
 
-def load(network: DeepLabV2, path: Path | str, form: Form) -> None:
+def load(network: SegmentationNetwork, path: Path | str, form: Form) -> None:
     weights = initial_weights(str(path), form["backbone"])
     if weights is not None:
         weights.fill(network, form)
 
 
-def state_of(network: DeepLabV2) -> dict[str, Tensor]:
+def state_of(network: SegmentationNetwork) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 
-def assert_unchanged(network: DeepLabV2, before: dict[str, Tensor]) -> None:
+def assert_unchanged(network: SegmentationNetwork, before: dict[str, Tensor]) -> None:
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
@@ -243,7 +246,7 @@ def test_the_outputs_of_a_released_checkpoint_say_which_classes_they_are(
     assert read_checkpoint(tmp_path / "best.pth").classes == classes.names
 
 
-def save_checkpoint(path: Path, **model: Any) -> DeepLabV2:
+def save_checkpoint(path: Path, **model: Any) -> SegmentationNetwork:
     network = small_network(3)
     save_network(path, network, {"classes": ["road"], "model": NARROW | model})
     return network
@@ -255,7 +258,7 @@ def test_a_checkpoint_of_this_project_fills_the_whole_network(tmp_path: Path) ->
     assert_unchanged(network, state_of(saved))
 
 
-@pytest.mark.parametrize("parameter", ["output_stride", "atrous_rates"])
+@pytest.mark.parametrize("parameter", ["output_stride", "atrous_rates", "head", "levels", "head_channels"])
 def test_a_checkpoint_of_before_this_was_a_parameter_has_the_released_value(tmp_path: Path, parameter: str) -> None:
     model = {key: value for key, value in NARROW.items() if key != parameter}
     save_network(tmp_path / "a.pth", small_network(3), {"classes": ["road"], "model": model})

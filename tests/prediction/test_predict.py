@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from dstc.data.loaders import ValidationImages
 from dstc.evaluation.inference import Views, average, class_scores
@@ -26,12 +27,15 @@ NAMES, COLORS = (
 )
 
 
-def write_network(path: Path, seed: int = 0, backbone: str = "narrow_resnet", **changes: object) -> Path:
+def write_network(
+    path: Path, seed: int = 0, backbone: str = "narrow_resnet", head: str = "deeplab_v2", **changes: object
+) -> Path:
     """A checkpoint of five classes, as `TrainingContext.save` would write it."""
-    network = small_network(seed, backbone=backbone)
+    network = small_network(seed, backbone=backbone, head=head)
     with torch.no_grad():  # random classifiers would see the same class everywhere
-        for conv in network.classifier:
-            conv.weight.mul_(30)
+        for conv in network.classifier.modules():
+            if isinstance(conv, nn.Conv2d) and conv.out_channels == len(NAMES):
+                conv.weight.mul_(30)
     n = NORMALIZATIONS["imagenet_rgb"]
     described = {
         "classes": NAMES,
@@ -44,6 +48,7 @@ def write_network(path: Path, seed: int = 0, backbone: str = "narrow_resnet", **
             "batch_norm_affine": "trained",
             "batch_norm_statistics": "batch",
             "precision": "fp32",
+            **({} if head == "deeplab_v2" else {"head": head}),  # as files from before it was a parameter
         },
         "input_size": [48, 32],
         "label_ids": [7, 300, 23, 26, 21],

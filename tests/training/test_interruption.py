@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,21 @@ from dstc.training.working_folder import WorkingFolder
 ITERATIONS = 12
 
 
-def new_state() -> TrainingState:
+def new_state(optimizer: str = "sgd") -> TrainingState:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
-    optimizer = build_optimizer(
-        network, backbone_multiplier=1, classifier_multiplier=1, momentum=0.9, weight_decay=5e-4
+        backbone = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+        network = nn.Sequential(OrderedDict(backbone=backbone, classifier=nn.Linear(4, 1)))
+    built = build_optimizer(
+        network,
+        backbone_multiplier=1,
+        classifier_multiplier=1,
+        momentum=0.9,
+        weight_decay=5e-4,
+        optimizer=optimizer,
+        clip_gradient_norm=0.1,
     )
-    return TrainingState([Learner("only", network, optimizer)])
+    return TrainingState([Learner("only", network, built)])
 
 
 def numbers(first: int) -> Iterator[Tensor]:
@@ -99,14 +107,17 @@ def equal(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("stop_after", [1, 3, 4, 5, 11])
-def test_a_run_that_was_told_to_stop_and_went_on_is_equal_to_the_bit(folder: WorkingFolder, stop_after: int) -> None:
+def test_a_run_that_was_told_to_stop_and_went_on_is_equal_to_the_bit(
+    folder: WorkingFolder, stop_after: int, optimizer: str
+) -> None:
     with folder.held(), pytest.raises(SystemExit) as stopped:
-        run(new_state(), folder, stop_after=stop_after)
+        run(new_state(optimizer), folder, stop_after=stop_after)
     assert stopped.value.code == 128 + signal.SIGTERM
     with folder.held():
-        resumed = run(new_state(), folder)
-    assert equal(resumed.as_dict(), run(new_state(), None).as_dict())
+        resumed = run(new_state(optimizer), folder)
+    assert equal(resumed.as_dict(), run(new_state(optimizer), None).as_dict())
 
 
 def told_to_stop(seconds: float = 0.3) -> None:

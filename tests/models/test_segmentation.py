@@ -3,8 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dstc.models import deeplab_v2
-from dstc.models.deeplab_v2 import DeepLabV2, build_network, upsample_logits
+from dstc.models import heads
+from dstc.models.segmentation import SegmentationNetwork, build_network, upsample_logits
 from tests.models.small import small_network
 
 
@@ -34,7 +34,7 @@ def test_logits_have_the_images_size_whatever_it_is(backbone: str, output_stride
 @pytest.mark.parametrize("rates", [(6, 12, 18, 24), (2, 5, 7)])
 def test_the_outputs_of_the_atrous_classifiers_are_summed(rates: tuple[int, ...]) -> None:
     network = small_network(atrous_rates=rates).eval()
-    features = network.backbone(image(64, 64))
+    (features,) = network.backbone(image(64, 64))
     expected = sum(
         F.conv2d(features, conv.weight, conv.bias, padding=rate, dilation=rate)
         for conv, rate in zip(network.classifier, rates, strict=True)
@@ -115,7 +115,7 @@ def test_bfloat16_gives_float32_logits_close_to_the_exact_ones() -> None:
     assert (logits[0] - logits[1]).abs().max() < 0.05 * logits[0].abs().max()
 
 
-def build(seed: int) -> DeepLabV2:
+def build(seed: int) -> SegmentationNetwork:
     return small_network(seed)
 
 
@@ -155,7 +155,7 @@ def test_leaving_out_taps_that_only_meet_padding_changes_neither_logits_nor_grad
     features = torch.randn(2, 8, *size, generator=torch.Generator().manual_seed(0))
     for rate in (6, 12, 18, 24):
         conv = nn.Conv2d(8, 3, kernel_size=3, padding=rate, dilation=rate)
-        whole, cut = conv(features), deeplab_v2._atrous(conv, features)
+        whole, cut = conv(features), heads._atrous(conv, features)
         torch.testing.assert_close(cut, whole)
         expected = torch.autograd.grad(whole.square().sum(), list(conv.parameters()))
         torch.testing.assert_close(torch.autograd.grad(cut.square().sum(), list(conv.parameters())), expected)
