@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dstc.core.batches import LabeledBatch
+from dstc.core.sending import sent
 from dstc.core.taxonomy import IGNORE
 
 
@@ -29,8 +30,7 @@ def sample_half_of_classes(
     `generator` is a CPU generator, so that every device draws the same.
     """
     present = classes_present(label, num_classes)
-    # Without `non_blocking`, sending these few numbers to a GPU would wait for all that it has to do.
-    uniform = torch.rand(present.shape, generator=generator).to(label.device, non_blocking=True)
+    uniform = sent(torch.rand(present.shape, generator=generator), label.device)
     count = present.sum(1, keepdim=True)
     half = (count + 1) // 2
     if not with_replacement:

@@ -39,7 +39,7 @@ class Normalization:
     def invert(self, normalized: Tensor) -> Tensor:
         """float32 (N, 3, H, W) back to uint8 (N, H, W, 3) RGB, for pictures."""
         device = normalized.device
-        mean, std = (_row(values, 1, device).view(1, 3, 1, 1) for values in (self.mean, self.std))
+        mean, std = (_kept_row(values, 1, device).view(1, 3, 1, 1) for values in (self.mean, self.std))
         value = normalized * std + mean
         value = (value * self.scale).flip(1) if self.bgr else value * self.scale
         return value.permute(0, 2, 3, 1).round().clamp(0, 255).to(torch.uint8)

@@ -6,10 +6,10 @@ In the middle of a run the learning rate is high and each single state of a netw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 
@@ -19,15 +19,36 @@ def averaged_copy(network: nn.Module, decay: float) -> AveragedModel:
     The first update copies the network. Update t after it keeps min(1 - 1/(t+1), decay) of the average, so that a short
     run's average is the plain mean of its states instead of a memory of the first one. The released code has no average.
     """
+    return _Average(network, decay)
+
+
+class _Average(AveragedModel):
+    """Torch's own update sends the number of updates to the device, which waits for it; here it stays with the host."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        super().__init__(network, use_buffers=True)
+        self.decay = decay
 
     @torch.no_grad()
-    def move(averages: Sequence[Tensor], networks: Sequence[Tensor], _: Tensor | int) -> None:
-        updates = int(average.n_averaged)  # the argument may lie on a GPU, and reading it there would wait
-        new = max(1 / (updates + 1), 1 - decay)
-        if torch.is_floating_point(averages[0]):
-            torch._foreach_lerp_(list(averages), list(networks), new)
-        else:  # BatchNorm's counters
-            torch._foreach_copy_(list(averages), list(networks))
+    def update_parameters(self, model: nn.Module) -> None:
+        updates = int(self.n_averaged)
+        new = max(1 / (updates + 1), 1 - self.decay)
+        pairs = [
+            pair
+            for own, others in (
+                (self.module.parameters(), model.parameters()),
+                (self.module.buffers(), model.buffers()),
+            )
+            for pair in zip(own, others, strict=True)
+        ]
+        for moves, alike in itertools.groupby(sorted(pairs, key=_moves), key=_moves):
+            averages, networks = map(list, zip(*alike, strict=True))
+            if moves and updates:
+                torch._foreach_lerp_(averages, networks, new)
+            else:  # the first time, and BatchNorm's counters always
+                torch._foreach_copy_(averages, networks)
+        self.n_averaged += 1
 
-    average = AveragedModel(network, multi_avg_fn=move, use_buffers=True)
-    return average
+
+def _moves(pair: tuple[torch.Tensor, torch.Tensor]) -> bool:
+    return pair[0].is_floating_point()

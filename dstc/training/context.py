@@ -18,6 +18,7 @@ from dstc.core.batches import LabeledBatch
 from dstc.core.device import computing, ready
 from dstc.core.errors import UserError
 from dstc.core.index import DomainIndex
+from dstc.core.sending import sent
 from dstc.core.taxonomy import Classes
 from dstc.data.loaders import Crops, Share, Stream
 from dstc.models.batch_norm import batch_norms, synchronize
@@ -112,7 +113,7 @@ class TrainingContext:
 
     def on_device(self, crops: Crops) -> LabeledBatch:
         """The whole batch on the device, normalized there, of this process's crops as the loader gives them."""
-        images, labels = (processes.gather(part.to(self.device, non_blocking=True)) for part in crops)
+        images, labels = (processes.gather(sent(part, self.device)) for part in crops)
         return LabeledBatch(self.networks.preprocessing.apply(images), labels)
 
     def save(self, path: Path, network: nn.Module, average: AveragedModel | None = None, **more: Any) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dstc.core import processes
 from dstc.core.errors import UserError
@@ -34,9 +34,15 @@ class FailureSnapshot:
     @torch.no_grad()
     def take(self) -> None:
         """Copy the networks as they are now. Does not wait for the device."""
+        # One copy of many tensors takes a GPU much less time to start than many copies; all are of one kind in it.
+        alike: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]] = {}
         for name, network in self._networks.items():
             for key, value in network.state_dict().items():
-                self._before[name][key].copy_(value)
+                befores, values = alike.setdefault((value.device, value.dtype), ([], []))
+                befores.append(self._before[name][key])
+                values.append(value)
+        for befores, values in alike.values():
+            torch._foreach_copy_(befores, values)
 
     def error(
         self,
