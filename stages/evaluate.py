@@ -169,7 +169,7 @@ def score_checkpoints(paths: Sequence[Path]) -> None:
 
 
 def builder_of(params: Params, classes: Classes) -> NetworkBuilder:
-    device = ready(params.runtime.device, params.runtime.threads)
+    device = ready(params.runtime.device, params.runtime.threads, params.runtime.deterministic)
     return NetworkBuilder.of(
         params.model.model_dump(), classes, seed=0, device=device
     )  # no weight is left as it was drawn

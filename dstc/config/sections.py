@@ -255,6 +255,7 @@ class Runtime(Section):
     checkpoint_every_iterations: Count
     checkpoint_every_minutes: Annotated[float, Field(gt=0)]
     threads: Threads
+    deterministic: Literal["exact", "fast"]
     gradient_checkpointing: bool
     cache: str
     cache_gigabytes: Annotated[float, Field(gt=0, allow_inf_nan=False)]

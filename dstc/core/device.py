@@ -49,14 +49,28 @@ def use(device: torch.device) -> None:
         torch.cuda.set_device(device)
 
 
-def ready(name: str, threads: int, asked_by: str = "runtime.device") -> torch.device:
-    """The device of this name, the process set up to compute on it."""
+def ready(name: str, threads: int, deterministic: str) -> torch.device:
+    """The device of this name, the process set up to compute on it: `deterministic` is exact or fast."""
     set_up(threads)
-    return choose_device(name, asked_by)
+    device = choose_device(name)
+    if device.type == "cuda":  # what a CPU computes is exact without it
+        choose_algorithms(deterministic)
+    return device
+
+
+def choose_algorithms(deterministic: str) -> None:
+    """exact: those that give the same bits again, where torch has one; it warns where it has none. fast: those that cudnn
+    finds to be fastest by trying each."""
+    is_exact = deterministic == "exact"
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = is_exact, not is_exact
+    if is_exact:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, products may add up in another order
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.use_deterministic_algorithms(is_exact, warn_only=True)
 
 
 def set_up(threads: int) -> None:
-    """Bound the CPU threads (0: to the cores that this process may use) and ask for algorithms that repeat themselves."""
+    """Bound the CPU threads (0: to the cores that this process may use) and have cudnn repeat itself."""
     # Torch knows of no quota. Where its own choice is not too many it is not told: MKL would then choose by other rules.
     if threads or cores.allowed() < torch.get_num_threads():
         torch.set_num_threads(threads or cores.allowed())
@@ -67,7 +81,9 @@ def set_up(threads: int) -> None:
 def computing(device: torch.device) -> dict[str, str]:
     """What of `runtime`, and of the machine, changes the bits of a result, by the parameter that chooses it."""
     chosen = {"runtime.device": f"{device.type} {_name(device)}", "runtime.processes": str(processes.count())}
-    return chosen | ({"runtime.threads": str(torch.get_num_threads())} if device.type == "cpu" else {})
+    if device.type == "cpu":
+        return chosen | {"runtime.threads": str(torch.get_num_threads())}
+    return chosen | {"runtime.deterministic": "exact" if torch.backends.cudnn.deterministic else "fast"}
 
 
 def _name(device: torch.device) -> str:

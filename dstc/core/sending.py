@@ -12,6 +12,6 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def pinned(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor in memory that a GPU reads by itself; a copy from other memory makes the host wait, `non_blocking` or not."""
+    """The tensor in memory that a GPU reads by itself: a copy from any other makes the host wait."""
     is_to_go = tensor.device.type == "cpu" and device.type not in ("cpu", "meta")
     return tensor.pin_memory() if is_to_go else tensor

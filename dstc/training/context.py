@@ -42,7 +42,7 @@ class TrainingContext:
 
     @classmethod
     def of(cls, params: Params, classes: Classes) -> TrainingContext:
-        device = ready(params.runtime.device, params.runtime.threads)
+        device = ready(params.runtime.device, params.runtime.threads, params.runtime.deterministic)
         networks = NetworkBuilder.of(params.model.model_dump(), classes, seed=params.seed, device=device)
         return cls(networks, params.model, params.optim, params.runtime)
 

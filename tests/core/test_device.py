@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from dstc.core import cores
-from dstc.core.device import choose_device, set_up
+from dstc.core.device import choose_algorithms, choose_device, computing, ready, set_up
 from dstc.core.errors import UserError
 
 
@@ -40,6 +41,35 @@ def test_threads_are_as_many_as_the_cores_allowed_and_where_torch_chose_so_it_is
     monkeypatch.setattr(torch, "set_num_threads", said.append)
     set_up(asked)
     assert said == told
+
+
+@pytest.fixture
+def _algorithms_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("deterministic", "benchmark"):
+        monkeypatch.setattr(torch.backends.cudnn, name, getattr(torch.backends.cudnn, name))
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "of the user")
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("_algorithms_kept")
+def test_algorithms_are_exact_or_fast_and_a_gpu_run_notes_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a GPU")
+    for how in ("exact", "fast"):
+        choose_algorithms(how)
+        assert torch.are_deterministic_algorithms_enabled() == (how == "exact")
+        assert torch.backends.cudnn.benchmark == (how == "fast")
+        assert computing(torch.device("cuda"))["runtime.deterministic"] == how
+        assert "runtime.deterministic" not in computing(torch.device("cpu"))
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == "of the user"
+
+
+def test_a_cpu_computes_by_the_same_algorithms_whatever_is_asked() -> None:
+    for how in ("exact", "fast"):
+        assert ready("cpu", 0, how) == torch.device("cpu")
+        assert not torch.are_deterministic_algorithms_enabled()
 
 
 @pytest.mark.skipif(cores.allowed() < 2, reason="one core has no second thread")

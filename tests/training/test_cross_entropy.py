@@ -1,7 +1,10 @@
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dstc.core.taxonomy import IGNORE
 from dstc.training.class_weights import inverse_log_weights
@@ -14,6 +17,29 @@ def test_cross_entropy_is_the_mean_over_the_valid_pixels_of_the_whole_batch(coun
     logits, label = slow.random_tensor(0, count, 5, 4, 6), slow.random_label(count, count, 4, 6)
     label[0, :2] = IGNORE  # so that a mean over images of means over pixels would differ
     assert cross_entropy(logits, label).item() == pytest.approx(slow.cross_entropy(logits, label), rel=1e-5)
+
+
+@pytest.mark.parametrize("weights", [None, torch.tensor([1.5, 50.0, 2.0, 7.0, 3.0])])
+def test_a_gpu_adds_up_a_map_of_losses_without_atomic_additions(weights: Tensor | None) -> None:
+    """On torch's meta device, which goes the way of a GPU: no loss that is summed by the operation itself."""
+    reductions: list[int] = []
+
+    class Recorded(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func._schema.name.startswith("aten::nll_loss"):
+                reductions.append(args[3] if "backward" not in func._schema.name else args[4])
+            return func(*args, **(kwargs or {}))
+
+    logits = torch.zeros(2, 5, 4, 6, device="meta", requires_grad=True)
+    with Recorded():
+        loss = cross_entropy(
+            logits,
+            torch.zeros(2, 4, 6, dtype=torch.uint8, device="meta"),
+            weights if weights is None else weights.to("meta"),
+        )
+        loss.backward()
+    assert loss.shape == ()
+    assert reductions == [0, 0]  # none
 
 
 def test_a_batch_that_is_void_throughout_costs_zero_and_its_gradient_is_zero() -> None:
