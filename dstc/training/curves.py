@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,7 +74,4 @@ class LiveFile:
 
 
 def _number(value: float | None) -> str:
-    """Empty where there is none, or where it is undefined (NaN)."""
-    if value is None or math.isnan(value):
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)

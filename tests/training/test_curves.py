@@ -29,13 +29,6 @@ def closed(curve: Curve, iteration: int, **values: float) -> None:
     curve.close_row(iteration)
 
 
-def test_an_undefined_number_is_an_empty_cell(tmp_path: Path) -> None:
-    curve = Curve()
-    closed(curve, 1, a=float("nan"), b=1.0)
-    curve.save(tmp_path / "curve.csv")
-    assert (tmp_path / "curve.csv").read_text() == "iteration,a,b\n1,,1\n"
-
-
 def test_a_live_file_is_appended_to_and_always_what_the_curve_would_save(tmp_path: Path) -> None:
     curve, live, saved = Curve(["later"]), LiveFile(tmp_path / "live.csv"), tmp_path / "saved.csv"
     files = []

@@ -45,9 +45,10 @@ def test_losses_rates_scores_and_pictures_are_shown_once_also_after_an_interrupt
         state = run(new_state(), folder, tensorboard=board)
     after = shown(board / folder.path.name)
     assert sorted(after.Tags()["scalars"]) == ["learning_rate", "only/loss", "validation/miou"]
-    expected = [(row["iteration"], row["only/loss"]) for row in state.losses.rows]
-    assert [(event.step, event.value) for event in after.Scalars("only/loss")] == pytest.approx(expected, rel=1e-6)
-    assert [event.step for event in after.Scalars("learning_rate")] == list(range(1, ITERATIONS + 1))
+    for name in ("learning_rate", "only/loss"):
+        assert [event.step for event in after.Scalars(name)] == list(range(1, ITERATIONS + 1))
+        expected = [row[name] for row in state.losses.rows]
+        assert [event.value for event in after.Scalars(name)] == pytest.approx(expected, rel=1e-6)
     assert [(event.step, event.value) for event in after.Scalars("validation/miou")] == [(5, 5), (10, 10), (12, 12)]
     assert [(image.step, image.width, image.height) for image in after.Images("mixing")] == [
         (1, 6, 4),
