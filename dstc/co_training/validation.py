@@ -28,9 +28,9 @@ def validate_branches(
     teachers: Mapping[str, str],
     threshold: float,
 ) -> dict[str, float]:
-    """Percent: the mIoUs of `validate`, then of each of the two `teachers` (branch: the name of its network), in eval mode,
-    the share of the labeled pixels of which it is surer than `threshold`, and the accuracy of its pseudo-labels there, unless
-    there are none; and the share on which the teachers disagree."""
+    """Percent: the mIoUs of `validate`, then what each of the two `teachers` (branch: the name of its network) says in eval
+    mode of the labeled pixels: the share of which it is surer than `threshold`, and how many of these it has right, unless
+    there are none; and the share of the pixels on which the teachers disagree."""
 
     def confident(name: str) -> Pair:
         return lambda scores, truth: confident_pixels(scores[name], truth, threshold)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -32,6 +33,7 @@ COLORS = {
     "target_biased": PALETTE[3],
     AVERAGE: INK,
 }
+CONFIDENT_SHARE = "/confident_share"  # a column among the losses that is none
 Iou = Mapping[str, float | None]
 """By class, in percent."""
 
@@ -110,11 +112,17 @@ def _score_table(rows: Mapping[str, Mapping[str, Any]], caption: str) -> Html:
 
 
 def curves_section(results: Results) -> Html:
-    """mIoU and losses over the iterations of every training."""
+    """mIoU and losses over the iterations of every training, and what co-training stands on."""
     return section(
         "curves",
         "Learning curves",
-        element("div", *_charts_of_miou(results), *_charts_of_losses(results), class_="columns"),
+        element(
+            "div",
+            *_charts_of_miou(results),
+            *_charts_of_teaching(results),
+            *_charts_of_losses(results),
+            class_="columns",
+        ),
     )
 
 
@@ -138,6 +146,30 @@ def _charts_of_miou(results: Results) -> list[Html]:
     ]
 
 
+def _charts_of_teaching(results: Results) -> list[Html]:
+    """What the branches say of val images, and how sure they are of unlabeled ones: where the curves tell it."""
+    colors = {name: COLORS[name] for name in ("source_biased", "target_biased")}
+    validation, losses = results.validation["co_train"], results.losses["co_train"]
+
+    def lines(curve: pd.DataFrame, ending: str, what: str = "", *, dashed: bool = False) -> list[Line]:
+        found = ((name, f"{name}{ending}", color) for name, color in colors.items() if f"{name}{ending}" in curve)
+        return [replace(_line(f"{title_of(name)}{what}", curve, *rest), dashed=dashed) for name, *rest in found]
+
+    charts = {
+        "Right among the confident pseudo-labels, on val images": lines(validation, "_pseudo_label_accuracy"),
+        "Confident pseudo-labels: on val images, and (dashed) on unlabeled ones while training": [
+            *lines(validation, "_confident_share", ", val"),
+            *lines(losses, CONFIDENT_SHARE, ", unlabeled", dashed=True),
+        ],
+        "Pixels of val images on which the branches disagree": [
+            _line("disagreement", validation, name, INK) for name in ("disagreement",) if name in validation
+        ],
+    }
+    return [
+        _curves(title, drawn, "percent of the pixels") for title, drawn in charts.items() if any(one.y for one in drawn)
+    ]
+
+
 def _charts_of_losses(results: Results) -> list[Html]:
     """The losses of one learner make a chart; those of both warm-ups share one, since each has a single term. Joint training
     that was left out has none."""
@@ -146,7 +178,7 @@ def _charts_of_losses(results: Results) -> list[Html]:
         if curve.empty:
             continue
         warm_up = training.startswith("warm_up")
-        for column in (column for column in curve.columns if "/" in column):
+        for column in (column for column in curve.columns if "/" in column and not column.endswith(CONFIDENT_SHARE)):
             learner, _, term = column.partition("/")
             lines = losses.setdefault("warm-ups" if warm_up else title_of(learner), [])
             color = COLORS[training] if warm_up else PALETTE[len(lines) % len(PALETTE)]
