@@ -153,7 +153,7 @@ def _charts_of_teaching(results: Results) -> list[Html]:
 
     def lines(curve: pd.DataFrame, ending: str, what: str = "", *, dashed: bool = False) -> list[Line]:
         found = ((name, f"{name}{ending}", color) for name, color in colors.items() if f"{name}{ending}" in curve)
-        return [replace(_line(f"{title_of(name)}{what}", curve, *rest), dashed=dashed) for name, *rest in found]
+        return [replace(_line(f"{name.replace('_', '-')}{what}", curve, *rest), dashed=dashed) for name, *rest in found]
 
     charts = {
         "Right among the confident pseudo-labels, on val images": lines(validation, "_pseudo_label_accuracy"),

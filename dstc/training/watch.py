@@ -25,17 +25,18 @@ class Watch:
 
     def __init__(self) -> None:
         self._shown: dict[Path, int] = {}  # by curve: the iteration of the row printed last
+        self._runs: set[Path] = set()
         self._idle = False
 
     def news(self) -> Iterator[str]:
         """The lines that are new: of a training that was not seen before, the newest row of each of its curves."""
-        runs = [run for run in sorted(runs_folder().glob("*-*")) if run.is_dir() and is_locked(lock_of(run))]
-        if not runs and not self._idle:
-            yield f"no training is running in {runs_folder()}; waiting for one"
-        self._idle = not runs
-        for run in runs:
+        runs = {run for run in runs_folder().glob("*-*") if run.is_dir() and is_locked(lock_of(run))}
+        for run in sorted(runs | self._runs):  # those that have just ended, too, for their last rows
             for path in (run / LOSSES, run / VALIDATION):
                 yield from self._rows(path)
+        if not runs and not self._idle:
+            yield f"no training is running in {runs_folder()}; waiting for one"
+        self._runs, self._idle = runs, not runs
 
     def _rows(self, path: Path) -> Iterator[str]:
         rows = _whole_rows(path)

@@ -179,7 +179,7 @@ def test_what_co_training_stands_on_is_drawn_where_the_curves_tell_it(results):
         "Right among the confident pseudo-labels, on val images",
         "Confident pseudo-labels: on val images, and (dashed) on unlabeled ones while training",
         "Pixels of val images on which the branches disagree",
-        "source-biased branch, unlabeled",
+        "source-biased, unlabeled",
         "Losses: source-biased branch",
     ):
         assert title in texts

@@ -69,8 +69,10 @@ def test_where_nothing_runs_it_says_so_once_and_again_when_the_last_training_has
     with running("joint-1") as run:
         write(run / LOSSES, "iteration,loss\n1,3\n")
         assert news(watch) == ["joint-1 losses:  iteration 1  loss 3"]
-    write(run / LOSSES, "2,1\n")
-    assert [news(watch), news(watch)] == [[IDLE], []]
+        write(run / LOSSES, "2,1\n")  # and then it ends
+    assert [news(watch), news(watch)] == [["joint-1 losses:  iteration 2  loss 1", IDLE], []]
+    write(run / LOSSES, "3,1\n")
+    assert news(watch) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
