@@ -33,6 +33,7 @@ COLORS = {
     "target_biased": PALETTE[3],
     AVERAGE: INK,
 }
+AVERAGED = "_ema_miou"
 CONFIDENT_SHARE = "/confident_share"  # a column among the losses that is none
 Iou = Mapping[str, float | None]
 """By class, in percent."""
@@ -127,22 +128,29 @@ def curves_section(results: Results) -> Html:
 
 
 def _charts_of_miou(results: Results) -> list[Html]:
+    """Of the averaged networks, where there are any: `evaluate` scores these unless it is told otherwise."""
     alone = {name: results.validation[name] for name in ("warm_up_source", "warm_up_target", JOINT)}
     both = results.validation["co_train"]
-    end = max(both["iteration"], default=0)
-    branches = [column.removesuffix("_miou") for column in both.columns if column.endswith("_miou")]
+    end, miou = max(both["iteration"], default=0), "_miou"
+    if any(column.endswith(AVERAGED) for column in both.columns):
+        miou = AVERAGED
+    what = "the averaged networks' mIoU" if miou == AVERAGED else "mIoU"
     one_network = [
-        _line(title_of(name), curve, "target_miou", COLORS[name])
+        _line(title_of(name), curve, f"target{miou}", COLORS[name])
         for name, curve in alone.items()
-        if "target_miou" in curve and len(curve)
+        if f"target{miou}" in curve and len(curve)
     ]
     while_co_training = [
-        *(_line(title_of(name), both, f"{name}_miou", COLORS.get(name, INK)) for name in branches),
+        *(
+            _line(title_of(name), both, f"{name}{miou}", color)
+            for name, color in COLORS.items()
+            if f"{name}{miou}" in both
+        ),
         *(Line(line.label, [0, end], [line.y[-1]] * 2, line.color, dashed=True) for line in one_network if line.y),
     ]
     return [
-        _curves("mIoU on the target's val images, one network alone", one_network, "mIoU, percent"),
-        _curves("mIoU on the target's val images, while co-training", while_co_training, "mIoU, percent"),
+        _curves(f"One network alone: {what} on the target's val images", one_network, "mIoU, percent"),
+        _curves(f"While co-training: {what} on the target's val images", while_co_training, "mIoU, percent"),
     ]
 
 

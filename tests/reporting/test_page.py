@@ -156,6 +156,20 @@ def test_every_column_of_the_curves_is_drawn_but_the_learning_rate(read):
     assert "learning rate" not in texts
 
 
+def test_the_curves_of_the_averaged_networks_are_drawn_where_there_are_any(results, read):
+    def drawn(reader):
+        return next(text for text in reader.texts["curves"] if text.startswith("While co-training"))
+
+    both = results.validation["co_train"]
+    averaged = both.assign(source_biased_ema_miou=[31.0], target_biased_ema_miou=[30.0], average_ema_miou=[35.0])
+    more = read_with(results, validation={**results.validation, "co_train": averaged})
+    assert drawn(read) == "While co-training: mIoU on the target's val images"
+    assert drawn(more) == "While co-training: the averaged networks' mIoU on the target's val images"
+    assert "average of branches" in more.texts["curves"]
+    assert "average of branches" not in read.texts["curves"]
+    assert not [text for text in more.texts["curves"] if "ema" in text]
+
+
 def test_what_co_training_stands_on_is_drawn_where_the_curves_tell_it(results):
     assert "Losses: source-biased branch" in read_with(results).texts["curves"]
     drawn = {title for title in read_with(results).texts["curves"] if "seudo-labels" in title or "disagree" in title}
