@@ -50,7 +50,9 @@ def main() -> None:
     if rows.empty:
         raise UserError(f"{path} has no such rows yet; `run` in the place of `table` computes them")
     print(table(rows, study.layout))
-    if given.curve and study.layout:
+    if given.curve and study.draw:
+        study.draw(rows, given.over, given.curve)
+    elif given.curve and study.layout:
         draw_curve(values_of(rows, study.layout), given.curve)
 
 
@@ -66,7 +68,8 @@ def _arguments() -> argparse.Namespace:
     add("--only", default="", metavar="TEXT", help="run: only jobs with such a row: 'world=103, seed=3'")
     add("-S", action="append", default=[], metavar="KEY=VALUE", help="paths and runtime of this machine")
     add("--commit", action="store_true", help="run: commit rows to git as they come")
-    add("--curve", type=Path, metavar="FILE.svg", help="draw mIoU over split.size as well")
+    add("--curve", type=Path, metavar="FILE.svg", help="draw mIoU over split.size, or as --over says, as well")
+    add("--over", choices=("total_iterations", "labels"), default="total_iterations", help="budget: what to draw over")
     add("--processes", type=int, choices=range(1, 65), default=1, metavar="N", help="run: jobs at a time (1)")
     add("--gpus", help="run: such as 0,1: a job at a time on each; 0,0 is two on GPU 0")
     return parser.parse_intermixed_args()

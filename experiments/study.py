@@ -54,3 +54,4 @@ class Study:
     columns: tuple[str, ...]
     layout: Layout | None = None
     jobs: Callable[[], Iterable[Job]] = tuple
+    draw: Callable[[pd.DataFrame, str, Path], None] | None = None  # rows, over which of their columns, to a file

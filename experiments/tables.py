@@ -75,6 +75,35 @@ def paired_difference(a: pd.Series, b: pd.Series) -> str:
     return f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]"
 
 
+def draw_lines(
+    lines: Mapping[str, pd.Series], path: Path, *, over: str, ceiling: tuple[str, float] | None = None
+) -> None:
+    """mIoU over a number. A line is a series with that number as its index, a value for each seed: their mean, with a band
+    of their standard deviation. `ceiling` is a name and a value to draw across."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5))
+    axes = figure.add_subplot()
+    for name, values in lines.items():
+        by_number = values.groupby(level=0)
+        mean, spread = by_number.mean(), by_number.std().fillna(0)
+        (line,) = axes.plot(mean.index, mean, marker="o", label=name)
+        axes.fill_between(mean.index, mean - spread, mean + spread, alpha=0.2, color=line.get_color(), linewidth=0)
+    if ceiling:
+        axes.axhline(ceiling[1], color="gray", linestyle="--", label=ceiling[0])
+    numbers = sorted({number for values in lines.values() for number in values.index})
+    axes.set_xscale("log")
+    axes.set_xticks(numbers, [str(number) for number in numbers], rotation=45)
+    axes.minorticks_off()
+    axes.set_xlabel(over)
+    axes.set_ylabel("mIoU, percent")
+    axes.grid(alpha=0.4)
+    figure.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    with rc_context({"svg.hashsalt": "dstc"}):  # or the names in the file change from run to run
+        figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
+
+
 def draw_curve(values: pd.DataFrame, path: Path) -> None:
     """Every column over the number that each line is or ends with, such as 200 or split.size=200; others are left out."""
     from matplotlib.figure import Figure

@@ -17,9 +17,11 @@ protocols and, for the released code's files, which backbone.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+from torch import nn
 
 from dstc.config.params import Params, read_params
 from dstc.core.costs import measured
@@ -51,10 +53,12 @@ from dstc.evaluation.protocols import ValBatch, evaluate
 from dstc.evaluation.rows import main_protocol
 from dstc.evaluation.val_pictures import choose, draw_predictions, file_names
 from dstc.evaluation.verdict import verdict
+from dstc.models.batch_norm import recompute_statistics
 from dstc.models.checkpoints import description_in, read_tensors
 from dstc.models.networks import NetworkBuilder
 from dstc.models.weights import read_checkpoint
 
+BATCH_NORM_IMAGES = 200  # whose statistics evaluate.batch_norm takes; more change them little
 CHECKPOINTS = {
     "warm_up_source": WARM_UP_SOURCE / NETWORK,
     "warm_up_target": WARM_UP_TARGET / NETWORK,
@@ -77,6 +81,8 @@ def evaluate_networks() -> None:
         for row, path in CHECKPOINTS.items()
         if row != "joint" or params.joint.iterations != 0
     }
+    if settings.batch_norm == "target":
+        adapt_batch_norm(networks, params, builder)
     normalize, device = builder.preprocessing.apply, builder.device
     confusion = evaluate(
         networks,
@@ -116,6 +122,17 @@ def trained_with(rows: Iterable[str]) -> dict[str, dict[str, str]]:
     }
 
 
+def adapt_batch_norm(networks: Mapping[str, nn.Module], params: Params, builder: NetworkBuilder) -> None:
+    """Give the networks BatchNorm statistics of unlabeled target images."""
+    images = domains_of(params).unlabeled_images(BATCH_NORM_IMAGES)
+    if not len(images):
+        print("evaluate.batch_norm: every target image is labeled, so the statistics stay as they were trained")
+        return
+    for row, network in networks.items():
+        seen = batches_of(images, params, f"statistics of {row}")
+        recompute_statistics(network, (builder.preprocessing.apply(batch[0].to(builder.device)) for batch in seen))
+
+
 def score_checkpoints(paths: Sequence[Path]) -> None:
     """Print the scores of whole networks in files, each brought the images as it was made for them."""
     params = read_params()
@@ -131,6 +148,8 @@ def score_checkpoints(paths: Sequence[Path]) -> None:
             )
     builder = builder_of(params, classes).suited_to(first)
     networks = {weights.origin: builder.with_weights(weights).eval() for weights in checkpoints}
+    if params.evaluate.batch_norm == "target":
+        adapt_batch_norm(networks, params, builder)
     confusion = evaluate(
         networks,
         batches_of(images, params, "scoring"),
@@ -156,9 +175,13 @@ def builder_of(params: Params, classes: Classes) -> NetworkBuilder:
     )  # no weight is left as it was drawn
 
 
-def val_images(params: Params) -> ValidationImages:
+def domains_of(params: Params) -> Domains:
     cache = open_cache(params.runtime.cache, params.runtime.cache_gigabytes)
-    return Domains(params.paths.source, params.paths.target, params.paths.unlabeled, cache).val(own_labels=True)
+    return Domains(params.paths.source, params.paths.target, params.paths.unlabeled, cache)
+
+
+def val_images(params: Params) -> ValidationImages:
+    return domains_of(params).val(own_labels=True)
 
 
 def views_of(params: Params) -> Views:

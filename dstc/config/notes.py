@@ -52,6 +52,8 @@ def _of_the_model(params: Params) -> Iterator[str]:
     if not backbone.batch_norm:
         keys = ["model.batch_norm_affine", "model.batch_norm_statistics"]
         keys += ["co_train.student_batch_norm", "co_train.teacher_batch_norm"]
+        if params.evaluate.batch_norm == "target":
+            keys.append("evaluate.batch_norm")
         yield _note(keys, f"model.backbone '{name}' has no BatchNorm")
 
 

@@ -228,6 +228,7 @@ class Evaluate(Section):
     pictures: Annotated[int, Field(ge=0)]
     picture_names: list[Text]
     weights: Literal["ema", "last"]
+    batch_norm: Literal["trained", "target"]
     flip: bool
     scales: Annotated[list[Scale], Field(min_length=1)]
     window: Window | None

@@ -44,5 +44,12 @@ class Domains:
         index = load_index(INDEX_TARGET_TRAIN).named(unlabeled).without_labels()
         return Stream(index, self.target_roots, batch, crop, self.cache)
 
+    def unlabeled_images(self, count: int) -> ValidationImages:
+        """Up to `count` whole target images of those without labels, evenly spread; none where all are labeled."""
+        _, unlabeled = read_split(SPLIT)
+        chosen = unlabeled[:: max(1, len(unlabeled) // count)][:count]
+        index = load_index(INDEX_TARGET_TRAIN).named(chosen).without_labels()
+        return ValidationImages(index, self.target_roots, self.cache)
+
     def val(self, *, own_labels: bool = False) -> ValidationImages:
         return ValidationImages(load_index(INDEX_TARGET_VAL), self.target_roots, self.cache, own_labels)

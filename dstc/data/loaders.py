@@ -133,7 +133,8 @@ def image_names(streams: Mapping[str, Stream], iteration: int, *, seed: int) -> 
 class ValidationImages:
     """Item i: image uint8 (H, W, 3), its label at the image's size and at the size on disk, both uint8.
 
-    Without `own_labels`, which takes reading them, the second label is the first.
+    Without `own_labels`, which takes reading them, the second label is the first. Where the index has no labels, both are
+    void.
     """
 
     index: DomainIndex
@@ -145,12 +146,15 @@ class ValidationImages:
         return len(self.index)
 
     def __getitem__(self, position: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        image, label, *own = (array_of(file, self.cache) for file in self._files(position))
-        return image, label, own[0] if own else label
+        image, *labels = (array_of(file, self.cache) for file in self._files(position))
+        label = labels[0] if labels else np.full(image.shape[:2], IGNORE, np.uint8)
+        return image, label, labels[-1] if labels else label
 
     def _files(self, position: int) -> Iterator[DataFile]:
         entry = self.index.entries[position]
         yield image_file(entry, self.index, self.roots)
+        if entry.label is None:
+            return
         yield label_file(entry, self.index, self.roots)
         if self.own_labels and self.index.resize is not None:
             yield label_file(entry, self.index, self.roots, own_size=True)

@@ -33,7 +33,8 @@ def pseudo_label(logits: Tensor, padding: Tensor) -> Tensor:
 
     `padding` uint8 (N, H, W) is IGNORE where there is no pixel, and so is the label there.
     """
-    return torch.where(padding == IGNORE, IGNORE, logits.detach().argmax(1).to(torch.uint8))
+    likeliest = logits.detach().max(dim=1).indices  # on the CPU several times as fast as `argmax`
+    return torch.where(padding == IGNORE, IGNORE, likeliest.to(torch.uint8))
 
 
 def confident_share(

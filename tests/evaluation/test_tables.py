@@ -58,14 +58,14 @@ def test_summary_holds_one_number_for_each_protocol_and_row_and_the_lead_over_jo
     assert summary(confusion_of(without_sky)) == {p: dict.fromkeys(ROWS, 58.33) | lead for p in ("half", "full")}
 
 
-def test_scores_say_null_for_an_absent_class_and_zero_for_one_only_predicted(without_sky):
+def test_scores_say_null_for_a_class_without_a_true_pixel(without_sky):
     assert scores(confusion_of(without_sky), THREE)["half"]["average"] == {
         "miou": 58.33,
         "pixel_accuracy": 75.0,
         "iou": {"road": 66.67, "car, parked": 50.0, "sky": None},
     }
     only_predicted = scores(confusion_of(matrix_of([0, 0], [0, 2])), THREE)["full"]["source_biased"]["iou"]
-    assert only_predicted == {"road": 50.0, "car, parked": None, "sky": 0.0}
+    assert only_predicted == {"road": 50.0, "car, parked": None, "sky": None}
 
 
 def test_scores_of_nineteen_classes_hold_the_means_over_sixteen_and_thirteen():

@@ -14,6 +14,7 @@ from scipy import stats
 
 from experiments.__main__ import RESULTS, main
 from experiments.registry import STUDIES
+from experiments.studies import budget
 from experiments.tables import Layout, draw_curve, table, values_of
 
 COMMITTED = {  # rows; a study may add some, never lose one
@@ -98,3 +99,29 @@ def test_every_committed_row_is_kept_and_shown(
         assert f"| {cells[0]} |" in shown
     if layout is None:
         assert len(shown.splitlines()) == 2 + len(rows)
+
+
+def test_the_pictures_of_budgets_show_every_method_and_the_ceiling_and_are_the_same_bytes_each_time(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        {"data": "carla_camvid", "seed": seed, "method": method, "network": network, "weights": weights,
+         "labels": labels, "iterations": iterations, "total_iterations": iterations + 600, "miou": 30 + seed + labels / 50}
+        for (method, network) in [*budget.LINES, ("all_labels", "one")]
+        for seed in range(3) for weights in ("last", "averaged") for labels in (5, 15) for iterations in (1000, 2000)
+    ]  # fmt: skip
+    for over in budget.AXES:
+        for name in ("one.svg", "two.svg"):
+            budget.draw(pd.DataFrame(rows), over, tmp_path / name)
+        assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+    lines = [
+        text
+        for text in [*budget.LINES.values(), "all labels"]
+        if f"<!-- {text} -->" in (tmp_path / "one.svg").read_text()
+    ]
+    assert lines == [*budget.LINES.values(), "all labels"]
+    budget.draw(
+        pd.DataFrame([row for row in rows if row["weights"] == "averaged"][:1]),
+        "total_iterations",
+        tmp_path / "one.svg",
+    )  # a study that has only begun

@@ -21,11 +21,12 @@ def test_a_perfect_prediction_has_an_iou_of_one():
     assert matrix.pixel_accuracy() == 1
 
 
-def test_a_class_in_neither_truth_nor_prediction_is_nan_and_one_only_predicted_is_zero():
+def test_a_class_without_a_true_pixel_is_nan_also_where_it_is_predicted():
     iou = matrix_of([0, 0, 0], [0, 0, 1], 3).iou()
     assert iou[0] == 2 / 3
-    assert iou[1] == 0
+    assert math.isnan(iou[1])
     assert math.isnan(iou[2])
+    assert mean_iou(iou) == 2 / 3
 
 
 def test_counts_and_iou_match_a_slow_loop_over_pixels_in_several_updates():
@@ -42,7 +43,9 @@ def test_counts_and_iou_match_a_slow_loop_over_pixels_in_several_updates():
             slow[truth, predicted] += 1
     assert matrix.counts.tolist() == slow.tolist()
     union = [slow[k].sum() + slow[:, k].sum() - slow[k, k] for k in range(6)]
-    assert matrix.iou().tolist() == [slow[k, k] / union[k] for k in range(6)]
+    assert matrix.iou().tolist()[:5] == [slow[k, k] / union[k] for k in range(5)]
+    assert slow[:, 5].sum() > slow[5].sum() == 0  # predicted, but nowhere true
+    assert math.isnan(matrix.iou()[5])
     assert matrix.pixel_accuracy() == sum(slow[k, k] for k in range(6)) / slow.sum()
 
 

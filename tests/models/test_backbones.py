@@ -144,3 +144,22 @@ def test_every_backbone_has_a_gradient_in_all_that_it_trains() -> None:
             assert (parameter.grad is not None) == parameter.requires_grad, key
             if not parameter.requires_grad:
                 assert key.startswith("features.18.")  # kept for strict loading, never run
+
+
+@pytest.mark.parametrize("size", [(64, 96), (40, 72)])  # sides that the phases of a dilation divide, and others
+def test_mobilenets_dilated_convolutions_give_what_torch_gives(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = MobileNetV2(output_stride=8).double().eval()
+    image = torch.randn(2, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def features_and_gradients() -> list[torch.Tensor]:
+        network.zero_grad()
+        features = network(image)
+        features.square().sum().backward()
+        return [features, *(parameter.grad for parameter in network.parameters() if parameter.grad is not None)]
+
+    ours = features_and_gradients()
+    monkeypatch.setattr("dstc.models.mobilenet_v2._DilatedDepthwise.forward", torch.nn.Conv2d.forward)
+    for one, plain in zip(ours, features_and_gradients(), strict=True):
+        torch.testing.assert_close(one, plain)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from dstc.core.errors import UserError
-from dstc.models.batch_norm import batch_norms, statistics_kept, synchronize
+from dstc.models.batch_norm import batch_norms, recompute_statistics, statistics_kept, synchronize
 from dstc.models.gradient_checkpointing import checkpoint_blocks
 from tests.models.small import small_network
 
@@ -26,6 +26,24 @@ def test_a_pass_that_only_looks_normalizes_as_any_but_leaves_the_statistics(sync
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     network(images())
     assert all(torch.equal(value, network.state_dict()[name]) for name, value in other.state_dict().items())
+
+
+def test_recomputed_statistics_are_the_mean_over_batches_and_the_network_is_else_as_before() -> None:
+    network = small_network().eval()
+    batches = [3 * images() + 1, images() - 2]
+    first = batch_norms(network)[0]
+    seen: list[Tensor] = []
+    hook = first.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].detach()))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    recompute_statistics(network, batches)
+    hook.remove()
+    assert first.running_mean is not None
+    assert torch.allclose(first.running_mean, torch.stack([one.mean((0, 2, 3)) for one in seen]).mean(0), atol=1e-5)
+    after = network.state_dict()
+    changed = {name.rpartition(".")[2] for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed == {"running_mean", "running_var", "num_batches_tracked"}
+    assert not any(module.training for module in network.modules())
+    assert {layer.momentum for layer in batch_norms(network)} == {0.1}
 
 
 def test_a_layer_that_does_more_than_normalize_is_not_replaced_by_one_that_does_not() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from dstc.core.errors import UserError
-from dstc.models.checkpoints import FORMAT, load_strictly, read_tensors, save_network
+from dstc.models.checkpoints import FORMAT, load_strictly, read_described, read_tensors, save_network
 from tests.models.small import small_network
 
 
@@ -29,6 +29,19 @@ def test_a_saved_network_is_read_equal_with_its_description(tmp_path: Path) -> N
     assert content["description"] == description
     assert list(content["state"]) == list(network.state_dict())
     assert all(torch.equal(value, content["state"][name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("has_average", [True, False])
+def test_a_checkpoint_holds_the_network_and_its_average_or_the_network_under_both_names(
+    tmp_path: Path, has_average: bool
+) -> None:
+    network, average = small_network(0), small_network(1)
+    description = {"classes": ["road"], "model": {"backbone": "narrow_resnet"}}
+    save_network(tmp_path / "a.pt", network, description, average if has_average else None)
+    expected = {"last": network, "ema": average if has_average else network}
+    for which, kept in expected.items():
+        _, state = read_described(tmp_path / "a.pt", which)
+        assert all(torch.equal(value, state[name]) for name, value in kept.state_dict().items())
 
 
 def test_the_same_network_is_saved_as_the_same_bytes(tmp_path: Path) -> None:

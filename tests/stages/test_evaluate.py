@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from ruamel.yaml import YAML
+from torch.optim.swa_utils import AveragedModel
 
 from dstc.config.params import read_params
 from dstc.core.errors import UserError
@@ -107,6 +108,38 @@ def test_the_stage_writes_scores_tables_curves_and_pictures_and_prints_the_rows(
     assert sorted(path.name for path in (metrics / "pictures").iterdir()) == ["1.png", "3.png"]
     printed = capsys.readouterr().out
     assert all(title in printed for title in ROWS.values())
+
+
+def test_the_averaged_networks_are_scored_or_on_demand_the_last_ones(project):
+    context = TrainingContext.of(read_params(), CITYSCAPES_19)
+    builder = dataclasses.replace(context.networks, seed=9)
+    other = dataclasses.replace(context, networks=dataclasses.replace(context.networks, seed=8))
+    path = CHECKPOINTS["joint"]
+    scores = {}
+    for weights, average in (("ema", None), ("ema", other.networks.new()), ("last", other.networks.new())):
+        context.save(project / path, builder.new(), None if average is None else AveragedModel(average), trained="test")
+        change_params(evaluate={"weights": weights, "pictures": 0})
+        evaluate_networks()
+        key = weights, average is not None
+        scores[key] = json.loads((project / "metrics/scores.json").read_text())["half"]["joint"]
+    assert scores["ema", False] == scores["last", True] != scores["ema", True]
+
+
+def test_statistics_of_unlabeled_target_images_change_scores_but_not_checkpoints(project, capsys):
+    index = load_index(Path("data/index/target_val.json"))
+    save_index(index, Path("data/index/target_train.json"))
+    Path("data/split/unlabeled.txt").write_text("".join(f"{entry.name}\n" for entry in index.entries[:4]))
+    before, scores = CHECKPOINTS["joint"].read_bytes(), {}
+    for batch_norm in ("trained", "target"):
+        change_params(evaluate={"batch_norm": batch_norm, "pictures": 0})
+        evaluate_networks()
+        scores[batch_norm] = json.loads((project / "metrics/scores.json").read_text())["half"]
+    assert scores["trained"] != scores["target"]
+    assert CHECKPOINTS["joint"].read_bytes() == before
+    Path("data/split/unlabeled.txt").write_text("")
+    evaluate_networks()
+    assert "every target image is labeled, so the statistics stay as they were trained" in capsys.readouterr().out
+    assert json.loads((project / "metrics/scores.json").read_text())["half"] == scores["trained"]
 
 
 @pytest.mark.usefixtures("project")
