@@ -13,7 +13,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 # dvc asks for a name, which a user id in a container need not have.
 export USER ?= $(shell id -u)
 
-.PHONY: repro smoke test test-slow endurance runs bench lint env pin preset clean
+.PHONY: repro smoke test test-slow endurance runs watch bench lint env pin preset clean
 
 repro: $(READY) .git
 	dvc repro
@@ -35,6 +35,10 @@ endurance: $(READY)
 # The working folders of interrupted and finished trainings; `python -m dstc.training.runs clean` removes them.
 runs: $(READY)
 	python -m dstc.training.runs
+
+# The newest rows of the curves of every training that is running, and each new one as it comes. Ctrl-C ends it.
+watch: $(READY)
+	@exec python -m dstc.training.watch
 
 # How fast it is beside the straightforward ways; GROUPS="data evaluation" runs some. Results go to bench/results/.
 bench: $(READY)

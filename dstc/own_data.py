@@ -28,10 +28,11 @@ from dstc.preparation.layouts import Pair, likely_suffix, list_pairs, list_suffi
 from dstc.presets import PRESETS
 
 USUAL_VOID = (255, "#000000")
-MOST_WIDTH = 320  # of images that the default network and its crops of 128 pixels are made for
+MOST_WIDTH = 480  # of images that presets/_mobilenet.yaml and its crops of 192 pixels are made for
 
 DRAFT = """\
 about: {about}
+extends: [_recommended, _mobilenet] # a pretrained network; `[]` is the small one of params.yaml, from random weights
 
 paths:
   source: {source}
@@ -150,7 +151,7 @@ def _yaml(value: Value) -> str:
 
 
 def _size(data: DataSet) -> str:
-    """What to resize to, so that the default network sees whole objects: judged by the first image."""
+    """What to resize to, so that crops show whole objects: judged by the first image."""
     path = data.root / data.splits["train"][0].image
     width, height = decode_image(path.read_bytes(), str(path)).size
     return "null" if width <= MOST_WIDTH else f"[{MOST_WIDTH}, {round(height * MOST_WIDTH / width)}]"

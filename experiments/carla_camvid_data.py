@@ -94,7 +94,7 @@ def main() -> None:
     write_all(clones, dest)
     paths = shlex.join([f"paths.source={dest / 'gta5'}", f"paths.target={dest / 'cityscapes'}"])
     print(f"gta5 and cityscapes in {dest} are complete; {clones} may be removed. Their preset:")
-    print(f"python -m dstc.presets carla_camvid {paths} model.initial_weights=imagenet")
+    print(f"python -m dstc.presets carla_camvid {paths}")
 
 
 def _arguments() -> argparse.Namespace:

@@ -89,7 +89,7 @@ def test_the_metadata_declares_version_dependencies_extras_and_the_command(wheel
         metadata = archive.read(path).decode()
         entry_points = archive.read(path.replace("METADATA", "entry_points.txt")).decode()
     assert f"\nVersion: {dstc.__version__}\n" in metadata
-    assert {"timm", "onnx", "dev"} == set(re.findall(r"^Provides-Extra: (\w+)", metadata, re.MULTILINE))
+    assert {"timm", "onnx", "tensorboard", "dev"} == set(re.findall(r"^Provides-Extra: (\w+)", metadata, re.MULTILINE))
     assert set(re.findall(r"^Requires-Dist: ([^;\n]+)$", metadata, re.MULTILINE)) == set(PYPROJECT["dependencies"])
     assert "dstc = dstc.command_line:main" in entry_points
 

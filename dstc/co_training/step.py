@@ -35,6 +35,7 @@ Seen = dict[str, LabeledBatch | Tensor]
 SOURCE_BIASED, TARGET_BIASED = "source_biased", "target_biased"
 SOURCE_BIASED_LOSSES = ("source_cross_entropy", "alignment", "target_cross_entropy", "cross_supervision")
 TARGET_BIASED_LOSSES = ("combined_cross_entropy", "cross_supervision")
+CONFIDENT_SHARE = "confident_share"  # percent, of a branch's pseudo-labels
 PASTE = "paste"
 CLASS_MIX_DRAW = {SOURCE_BIASED: "class_mix_source_biased", TARGET_BIASED: "class_mix_target_biased"}
 
@@ -108,6 +109,7 @@ def co_training_step(
     if method.update == "simultaneous":
         b1.step()
     b2.step()
+    teaching.observe(b1, b2)
     return teaching.seen
 
 
@@ -166,6 +168,13 @@ class Teaching:
         mixed = LabeledBatch(self.augment(student, mixed.image), mixed.label)
         self.seen |= {f"pseudo_label_by_{labeled_by}": labels, f"mixed_for_{student}": mixed}
         return mixed, weight * self.method.cross_supervision_weight
+
+    def observe(self, b1: Learner, b2: Learner) -> None:
+        """Note with each branch how much of what it labeled in this step it was sure of, where that was asked."""
+        for learner, name in ((b1, SOURCE_BIASED), (b2, TARGET_BIASED)):
+            _, share = self._labels.get(name, (None, None))
+            if isinstance(share, Tensor):
+                learner.observe({CONFIDENT_SHARE: 100 * share})
 
     def _foreground(self, student: str, unlabeled: LabeledBatch) -> LabeledBatch:
         """What ClassMix takes classes from: the unlabeled images, the first of them replaced by labeled ones of the

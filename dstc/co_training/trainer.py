@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dstc.co_training.step import (
+    CONFIDENT_SHARE,
     PASTE,
     SOURCE_BIASED,
     SOURCE_BIASED_LOSSES,
@@ -21,6 +22,7 @@ from dstc.co_training.step import (
     Seen,
     co_training_step,
 )
+from dstc.co_training.validation import ACCURACY, validate_branches
 from dstc.config.sections import CoTrain
 from dstc.core import processes
 from dstc.core.batches import LabeledBatch
@@ -38,7 +40,6 @@ from dstc.training.learner import Learner
 from dstc.training.loop import CheckpointPolicy, Plan, train
 from dstc.training.optimizer import poly_schedule, set_learning_rate
 from dstc.training.state import EMA, TrainingState
-from dstc.training.validation import validate
 
 
 class CoTrainer:
@@ -63,8 +64,10 @@ class CoTrainer:
         losses = [
             *(f"{SOURCE_BIASED}/{name}" for name in SOURCE_BIASED_LOSSES),
             *(f"{TARGET_BIASED}/{name}" for name in TARGET_BIASED_LOSSES),
+            *(f"{learner.name}/{CONFIDENT_SHARE}" for learner in self.learners),
         ]
-        self.state = TrainingState(self.learners, losses=Curve(losses))
+        validation = Curve([f"{learner.name}_{ACCURACY}" for learner in self.learners])
+        self.state = TrainingState(self.learners, losses=Curve(losses), validation=validation)
 
     @property
     def learners(self) -> tuple[Learner, ...]:
@@ -117,7 +120,7 @@ class CoTrainer:
     def step(
         self, iteration: int, batch: Mapping[str, Crops], learning_rate: float, pictures: Path
     ) -> dict[str, Tensor]:
-        """One co-training step; `iteration` counts from 0. Gives the losses by name."""
+        """One co-training step; `iteration` counts from 0. Gives the losses by name, and what else was observed."""
         for learner in self.learners:
             set_learning_rate(learner.optimizer, learning_rate)
         whole = CoTrainingBatch(**{name: self.context.on_device(crops) for name, crops in batch.items()})
@@ -133,7 +136,8 @@ class CoTrainer:
         )
         if iteration % self.settings.pictures_every == 0 and processes.is_first():
             self._draw(iteration, whole, seen, pictures)
-        return self.source_biased.losses | self.target_biased.losses
+        b1, b2 = self.learners
+        return b1.losses | b2.losses | b1.observed | b2.observed
 
     def choose(self, iteration: int, what: str, label: Tensor) -> Tensor:
         """The classes that are pasted, bool (N, K): a draw of its own for each iteration and purpose."""
@@ -154,7 +158,15 @@ class CoTrainer:
         networks = self.state.networks
         pairs = {f"average{kind}": [f"{learner.name}{kind}" for learner in self.learners] for kind in ("", EMA)}
         together = {name: pair for name, pair in pairs.items() if networks.keys() >= set(pair)}
-        scores = validate(networks, self.val, self.context, together)
+        teaching = EMA if self.settings.teachers == "averaged" else ""
+        scores = validate_branches(
+            networks,
+            self.val,
+            self.context,
+            together=together,
+            teachers={learner.name: f"{learner.name}{teaching}" for learner in self.learners},
+            threshold=self.settings.confidence_threshold,
+        )
         if self.settings.choose_checkpoint == "best_on_val":
             best = self.state.best
             for name, network in networks.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -259,6 +260,15 @@ class Runtime(Section):
     gradient_checkpointing: bool
     cache: str
     cache_gigabytes: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    tensorboard: Text | None
+
+    @model_validator(mode="after")
+    def _tensorboard_is_installed(self) -> Self:
+        if self.tensorboard is not None and not find_spec("tensorboard"):
+            raise ValueError(
+                "tensorboard needs a package that is not installed here: pip install tensorboard, or set it to null"
+            )
+        return self
 
     @model_validator(mode="after")
     def _cache_has_one_place(self) -> Self:

@@ -15,9 +15,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
+def main_folder() -> Path:
+    """The main repository, also where DVC runs a stage in a copy of it."""
+    return Path(os.environ.get("DVC_ROOT", ""))
+
+
 def work_folder() -> Path:
-    """Where what no output holds is kept: .work/ of the main repository, also where DVC runs a stage in a copy of it."""
-    return Path(os.environ.get("DVC_ROOT", "")) / ".work"
+    """Where what no output holds is kept: .work/ of the main repository."""
+    return main_folder() / ".work"
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -32,6 +33,8 @@ COLORS = {
     "target_biased": PALETTE[3],
     AVERAGE: INK,
 }
+AVERAGED = "_ema_miou"
+CONFIDENT_SHARE = "/confident_share"  # a column among the losses that is none
 Iou = Mapping[str, float | None]
 """By class, in percent."""
 
@@ -110,31 +113,68 @@ def _score_table(rows: Mapping[str, Mapping[str, Any]], caption: str) -> Html:
 
 
 def curves_section(results: Results) -> Html:
-    """mIoU and losses over the iterations of every training."""
+    """mIoU and losses over the iterations of every training, and what co-training stands on."""
     return section(
         "curves",
         "Learning curves",
-        element("div", *_charts_of_miou(results), *_charts_of_losses(results), class_="columns"),
+        element(
+            "div",
+            *_charts_of_miou(results),
+            *_charts_of_teaching(results),
+            *_charts_of_losses(results),
+            class_="columns",
+        ),
     )
 
 
 def _charts_of_miou(results: Results) -> list[Html]:
+    """Of the averaged networks, where there are any: `evaluate` scores these unless it is told otherwise."""
     alone = {name: results.validation[name] for name in ("warm_up_source", "warm_up_target", JOINT)}
     both = results.validation["co_train"]
-    end = max(both["iteration"], default=0)
-    branches = [column.removesuffix("_miou") for column in both.columns if column.endswith("_miou")]
+    end, miou = max(both["iteration"], default=0), "_miou"
+    if any(column.endswith(AVERAGED) for column in both.columns):
+        miou = AVERAGED
+    what = "the averaged networks' mIoU" if miou == AVERAGED else "mIoU"
     one_network = [
-        _line(title_of(name), curve, "target_miou", COLORS[name])
+        _line(title_of(name), curve, f"target{miou}", COLORS[name])
         for name, curve in alone.items()
-        if "target_miou" in curve and len(curve)
+        if f"target{miou}" in curve and len(curve)
     ]
     while_co_training = [
-        *(_line(title_of(name), both, f"{name}_miou", COLORS.get(name, INK)) for name in branches),
+        *(
+            _line(title_of(name), both, f"{name}{miou}", color)
+            for name, color in COLORS.items()
+            if f"{name}{miou}" in both
+        ),
         *(Line(line.label, [0, end], [line.y[-1]] * 2, line.color, dashed=True) for line in one_network if line.y),
     ]
     return [
-        _curves("mIoU on the target's val images, one network alone", one_network, "mIoU, percent"),
-        _curves("mIoU on the target's val images, while co-training", while_co_training, "mIoU, percent"),
+        _curves(f"One network alone: {what} on the target's val images", one_network, "mIoU, percent"),
+        _curves(f"While co-training: {what} on the target's val images", while_co_training, "mIoU, percent"),
+    ]
+
+
+def _charts_of_teaching(results: Results) -> list[Html]:
+    """What the branches say of val images, and how sure they are of unlabeled ones: where the curves tell it."""
+    colors = {name: COLORS[name] for name in ("source_biased", "target_biased")}
+    validation, losses = results.validation["co_train"], results.losses["co_train"]
+
+    def lines(curve: pd.DataFrame, ending: str, what: str = "", *, dashed: bool = False) -> list[Line]:
+        found = ((name, f"{name}{ending}", color) for name, color in colors.items() if f"{name}{ending}" in curve)
+        return [replace(_line(f"{name.replace('_', '-')}{what}", curve, *rest), dashed=dashed) for name, *rest in found]
+
+    charts = {
+        "Right among the confident pseudo-labels, on val images": lines(validation, "_pseudo_label_accuracy"),
+        "Confident pseudo-labels: on val images, and (dashed) on unlabeled ones while training": [
+            *lines(validation, "_confident_share", ", val"),
+            *lines(losses, CONFIDENT_SHARE, ", unlabeled", dashed=True),
+        ],
+        "Pixels of val images on which the branches disagree": [
+            _line("disagreement", validation, name, INK) for name in ("disagreement",) if name in validation
+        ],
+    }
+    return [
+        _curves(title, drawn, "percent of the pixels") for title, drawn in charts.items() if any(one.y for one in drawn)
     ]
 
 
@@ -146,7 +186,7 @@ def _charts_of_losses(results: Results) -> list[Html]:
         if curve.empty:
             continue
         warm_up = training.startswith("warm_up")
-        for column in (column for column in curve.columns if "/" in column):
+        for column in (column for column in curve.columns if "/" in column and not column.endswith(CONFIDENT_SHARE)):
             learner, _, term = column.partition("/")
             lines = losses.setdefault("warm-ups" if warm_up else title_of(learner), [])
             color = COLORS[training] if warm_up else PALETTE[len(lines) % len(PALETTE)]

@@ -1,4 +1,4 @@
-"""Curves as CSV files that DVC plots: a column a quantity, a row an iteration."""
+"""Curves as CSV files: a column a quantity, a row an iteration. Some grow while a training runs, DVC plots the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dstc.core.files import write_text
 
 
 class Curve:
-    """Rows of numbers, written whole at the end. Losses are averaged over the iterations since the last row."""
+    """Rows of numbers. Losses are averaged over the iterations since the last row."""
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         """`names` are columns to have in any case: DVC drops a plot whole if one of its columns is missing."""
@@ -37,11 +37,40 @@ class Curve:
     def restore(self, saved: Mapping[str, Any]) -> None:
         self.rows, self._sums, self._counts = list(saved["rows"]), dict(saved["sums"]), dict(saved["counts"])
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Those of all rows, in the order in which they came, then those to have in any case."""
+        return tuple(dict.fromkeys(["iteration", *(name for row in self.rows for name in row), *self.names]))
+
     def save(self, path: Path) -> None:
-        names = list(dict.fromkeys([*(name for row in self.rows for name in row), *self.names]))
-        lines = [",".join(names)]
-        lines += [",".join(_number(row.get(name)) for name in names) for row in self.rows]
-        write_text(path, "\n".join(lines) + "\n")
+        """Write all rows, whole or not at all."""
+        write_text(path, ",".join(self.columns) + "\n" + self._lines(0))
+
+    def _lines(self, first: int) -> str:
+        """The rows from number `first` on."""
+        columns = self.columns
+        return "".join(",".join(_number(row.get(name)) for name in columns) + "\n" for row in self.rows[first:])
+
+
+class LiveFile:
+    """A curve on disk while it grows, to be watched: new rows are appended, so a kill costs no more than part of the last.
+
+    It is written anew the first time, which cuts what an interrupted run had written beyond its saved state, and where a
+    column comes that it has not. It is always what `Curve.save` would write.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._rows = path, 0
+        self._columns: tuple[str, ...] = ()
+
+    def show(self, curve: Curve) -> None:
+        """Bring the file up to date."""
+        if curve.columns != self._columns:
+            curve.save(self.path)
+        elif len(curve.rows) > self._rows:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(curve._lines(self._rows))
+        self._columns, self._rows = curve.columns, len(curve.rows)
 
 
 def _number(value: float | None) -> str:

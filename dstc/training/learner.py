@@ -15,7 +15,7 @@ from dstc.core.errors import UserError
 
 
 class Learner:
-    """A network that is trained, its optimizer, its name in the curve, its average, and its losses in the step at hand.
+    """A network that is trained, its optimizer, its name in the curve, its average, and its numbers in the step at hand.
 
     A step is `zero_grad`, `back_propagate` for each of its graphs, `step`; then `update_average`, where there is an average
     (dstc/training/averaging.py). Nothing here waits for the device.
@@ -26,6 +26,7 @@ class Learner:
     ) -> None:
         self.name, self.network, self.optimizer, self.average = name, network, optimizer, average
         self.losses: dict[str, Tensor] = {}  # as handed over, by "name of the learner/name of the loss"
+        self.observed: dict[str, Tensor] = {}  # what else is to be a curve, by such names
 
     def __call__(self, batch: LabeledBatch) -> tuple[Tensor, Tensor]:
         """Logits (N, K, H, W) and labels (N, H, W) of this process's share of a batch."""
@@ -34,13 +35,17 @@ class Learner:
     def zero_grad(self) -> None:
         """Begin a step."""
         self.optimizer.zero_grad(set_to_none=True)
-        self.losses = {}
+        self.losses, self.observed = {}, {}
 
     def back_propagate(self, losses: Mapping[str, Tensor], weights: Mapping[str, float] | None = None) -> None:
         """Add the gradient of the losses' sum, each times its weight (1 if not named); their graph is gone then."""
         weighted = [(weights or {}).get(name, 1.0) * loss for name, loss in losses.items()]
         torch.stack(weighted).sum().backward()
         self.losses |= {f"{self.name}/{name}": loss.detach() for name, loss in losses.items()}
+
+    def observe(self, values: Mapping[str, Tensor]) -> None:
+        """Note numbers of this step that are no losses, as tensors of no dimension on the network's device."""
+        self.observed |= {f"{self.name}/{name}": value.detach() for name, value in values.items()}
 
     def step(self) -> None:
         """Step by the gradients of all processes together."""

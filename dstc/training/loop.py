@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -16,7 +18,8 @@ from dstc.core.progress import progress
 from dstc.training.failure_snapshot import FailureSnapshot
 from dstc.training.interruption import Interruption, watched
 from dstc.training.learner import NotFiniteError, finite_losses
-from dstc.training.state import TrainingState
+from dstc.training.live import shown_live
+from dstc.training.state import EMA, TrainingState
 from dstc.training.working_folder import WorkingFolder
 
 Batch = TypeVar("Batch")
@@ -24,11 +27,15 @@ Batch = TypeVar("Batch")
 
 @dataclass(frozen=True)
 class CheckpointPolicy:
-    """Where and how often the state is saved: after so many iterations or minutes, whichever comes first."""
+    """Where and how often the state is saved: after so many iterations or minutes, whichever comes first.
+
+    The curves grow in the same folder, and in `tensorboard`, if that is set, as events in a folder of the run's own.
+    """
 
     folder: WorkingFolder
     iterations: int
     minutes: float
+    tensorboard: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -36,8 +43,9 @@ class Plan(Generic[Batch]):
     """What the loop is told of a training. Iterations count from 0 here, from 1 in curves and messages.
 
     `batches(first)` gives the batches from iteration `first` on; `step(iteration, batch, learning rate)` takes one step and
-    gives its losses by name. `validate(done)` gives the numbers of one row of the validation curve; it is asked every
-    `validate_every` iterations and at the end. `images(iteration)` names the images of a batch.
+    gives its losses by name, and what else of it is to be a curve. `validate(done)` gives the numbers of one row of the
+    validation curve; it is asked every `validate_every` iterations and at the end. `images(iteration)` names the images of a
+    batch.
     """
 
     name: str
@@ -66,14 +74,22 @@ def train(
     first, batches = state.iteration, plan.batches(state.iteration)
     began = time.perf_counter()  # whatever `batches` had to prepare is done
     bar = progress(total=plan.iterations, desc=plan.name, unit="iteration", initial=first, shown=processes.is_first())
-    with bar, watched() as interruption:
-        run = _Run(plan, state, checkpoints, bar, interruption)
+    with bar, watched() as interruption, _live(state, checkpoints) as show:
+        run = _Run(plan, state, checkpoints, bar, interruption, show)
         run.to_the_end(batches)
     ran, took = plan.iterations - first, time.perf_counter() - began
     print(
         f"{plan.name}: {ran} iterations in {took:.1f} s ({ran / took:.2f} a second), "
         f"{100 * run.waited / took:.1f} % of it waiting for data; peak {peak_memory(device)}"
     )
+
+
+def _live(state: TrainingState, checkpoints: CheckpointPolicy | None) -> AbstractContextManager[Callable[[], None]]:
+    """What can be watched of the run: the first process shows it, where there is a place."""
+    if checkpoints is None or not processes.is_first():
+        return shown_live(state, None, None)
+    path, board = checkpoints.folder.path, checkpoints.tensorboard
+    return shown_live(state, path, board and board / path.name)
 
 
 class _Run(Generic[Batch]):
@@ -86,8 +102,9 @@ class _Run(Generic[Batch]):
         checkpoints: CheckpointPolicy | None,
         bar: tqdm[Any],
         interruption: Interruption,
+        show: Callable[[], None],
     ) -> None:
-        self.plan, self.state, self.checkpoints = plan, state, checkpoints
+        self.plan, self.state, self.checkpoints, self.show = plan, state, checkpoints, show
         self.bar, self.interruption, self.first = bar, interruption, state.iteration
         self.snapshot = FailureSnapshot(state.networks if processes.is_first() else {})
         self.waited, self.saved_at = 0.0, time.monotonic()
@@ -121,7 +138,13 @@ class _Run(Generic[Batch]):
         state.losses.add(losses)
         if state.iteration % max(1, plan.iterations // 100) == 0 or state.iteration == plan.iterations:
             state.losses.close_row(state.iteration, learning_rate=rate)
-            self.bar.set_postfix(loss=f"{sum(losses.values()):.3f}", refresh=False)
+            self._show_rows()
+
+    def _show_rows(self) -> None:
+        """Let people see the newest rows. An error there, as of a full disk, ends the training like one of its data."""
+        self.bar.set_postfix_str(in_short(self.state), refresh=False)
+        with self.interruption.between_steps(self._stop):
+            self.show()
 
     def _validate_if_due(self) -> None:
         done, rows = self.state.iteration, self.state.validation.rows
@@ -132,6 +155,7 @@ class _Run(Generic[Batch]):
             row = self.plan.validate(done)
         self.state.validation.add(row)
         self.state.validation.close_row(done)
+        self._show_rows()
         self.bar.write("  ".join([f"{self.plan.name} {done}", *(f"{key} {value:.2f}" for key, value in row.items())]))
 
     def _save_if_due(self) -> None:
@@ -161,3 +185,16 @@ class _Run(Generic[Batch]):
         if failed:
             processes.wait()  # for the process that can say which error, and with whose end this ends
         raise SystemExit(self.interruption.exit_status)
+
+
+def in_short(state: TrainingState) -> str:
+    """The newest losses, added up for each learner, and the newest mIoUs: of the averaged networks, where there are any."""
+    row = state.losses.rows[-1] if state.losses.rows else {}
+    losses = {learner.name: sum(row.get(name, 0.0) for name in learner.losses) for learner in state.learners}
+    validation = state.validation.rows[-1] if state.validation.rows else {}
+    scores = {name: value for name, value in validation.items() if name.endswith("miou")}
+    averaged = {name: value for name, value in scores.items() if name.endswith(f"{EMA}_miou")}
+    texts = [f"{name} {loss:.3f}" for name, loss in losses.items() if loss]
+    if scores:
+        texts.append(f"mIoU {' '.join(f'{value:.1f}' for value in (averaged or scores).values())}")
+    return ", ".join(texts)

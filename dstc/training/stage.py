@@ -11,7 +11,7 @@ from dstc.config.sections import Runtime, Training
 from dstc.core import processes
 from dstc.core.costs import measured
 from dstc.core.device import peak_gpu_bytes
-from dstc.core.files import require_writable
+from dstc.core.files import main_folder, require_writable
 from dstc.core.index import DomainIndex
 from dstc.core.places import LOSSES, MADE_BY, VALIDATION
 from dstc.core.run_folders import remove_recorded
@@ -49,7 +49,8 @@ def checkpoints_of(
         remove_recorded()
         require_writable(outputs)
     with WorkingFolder(stage, params=tracked, inputs=inputs, outputs=outputs, computing=computing).held() as folder:
-        yield CheckpointPolicy(folder, runtime.checkpoint_every_iterations, runtime.checkpoint_every_minutes)
+        board = main_folder() / runtime.tensorboard if runtime.tensorboard else None
+        yield CheckpointPolicy(folder, runtime.checkpoint_every_iterations, runtime.checkpoint_every_minutes, board)
 
 
 def write_training(

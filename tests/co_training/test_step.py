@@ -83,6 +83,7 @@ class Run:
             class_weights=self.class_weights,
             **more,
         )
+        self.observed = {name: value.item() for one in learners for name, value in one.observed.items()}
         self.source_biased, self.target_biased = (
             {name.removeprefix(f"{one.name}/"): value.item() for name, value in one.losses.items()} for one in learners
         )
@@ -367,6 +368,10 @@ def test_cross_supervision_weighs_as_the_share_of_pixels_its_teacher_is_sure_of(
     losses = [run.source_biased["cross_supervision"] for run in (weighted, plain)]
     assert losses[0] / losses[1] == pytest.approx(share, rel=1e-4)
     assert weighted.target_biased["cross_supervision"] < plain.target_biased["cross_supervision"]
+    assert plain.observed == {}
+    assert weighted.observed["target_biased/confident_share"] == pytest.approx(100 * share, rel=1e-6)
+    ratio = weighted.target_biased["cross_supervision"] / plain.target_biased["cross_supervision"]
+    assert weighted.observed["source_biased/confident_share"] == pytest.approx(100 * ratio, rel=1e-4)
 
 
 def test_class_weights_weigh_every_cross_entropy_and_not_the_alignment() -> None:

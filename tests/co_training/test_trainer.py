@@ -73,6 +73,15 @@ LOSSES = {
 }
 
 
+TEACHING = {
+    "source_biased_confident_share",
+    "source_biased_pseudo_label_accuracy",
+    "target_biased_confident_share",
+    "target_biased_pseudo_label_accuracy",
+    "disagreement",
+}
+
+
 def params(*, seed: int = 0, ema_decay: float = 0.5, **co_train: Any) -> Params:
     """A short co-training on the CPU of small images; what it leaves open is as in the repository's parameters."""
     raw = read_yaml(REPOSITORY / "params.yaml")
@@ -131,7 +140,36 @@ def test_every_loss_of_the_method_is_a_column_of_the_curve(tmp_path: Path) -> No
         assert row.keys() == LOSSES | {"iteration", "learning_rate"}
         assert all(row[name] > 0 for name in LOSSES)
     scored = [f"{name}{kind}_miou" for name in ("source_biased", "target_biased", "average") for kind in ("", "_ema")]
-    assert curves.validation.rows[-1].keys() == {"iteration", *scored}
+    assert curves.validation.rows[-1].keys() == {"iteration", *scored, *TEACHING}
+
+
+def test_where_there_is_a_threshold_the_share_of_confident_pseudo_labels_is_a_curve_of_each_branch(
+    tmp_path: Path,
+) -> None:
+    columns = ("source_biased/confident_share", "target_biased/confident_share")
+    trainer, curves = co_train(tmp_path, confidence_threshold=0.4, cross_supervision_start=0.5)
+    first, second = curves.losses.rows
+    assert all(name not in first and 0 <= second[name] <= 100 for name in columns)
+    assert set(curves.losses.columns) == LOSSES | {"iteration", "learning_rate", *columns}
+    for learner in trainer.learners:
+        assert not any("confident" in name for name in learner.losses)
+
+
+@pytest.mark.parametrize(("teachers", "kind"), [("averaged", "_ema"), ("branches", "")])
+def test_the_networks_that_teach_are_judged_on_val(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teachers: str, kind: str
+) -> None:
+    judged: list[Mapping[str, str]] = []
+
+    def noting(*_: object, teachers: Mapping[str, str], **__: object) -> dict[str, float]:
+        judged.append(teachers)
+        return {}
+
+    monkeypatch.setattr("dstc.co_training.trainer.validate_branches", noting)
+    trainer, state = co_train(tmp_path, teachers=teachers, iterations=1)
+    assert judged == [{name: f"{name}{kind}" for name in ("source_biased", "target_biased")}]
+    taught_by = [state.networks[name] for name in judged[0].values()]
+    assert taught_by == [trainer.teachers.source_biased, trainer.teachers.target_biased]
 
 
 def test_the_same_parameters_train_the_same_weights_and_another_seed_others(
@@ -216,6 +254,7 @@ def test_without_a_decay_there_is_no_average(tmp_path: Path) -> None:
         "source_biased_miou",
         "target_biased_miou",
         "average_miou",
+        *TEACHING,
     }
 
 
@@ -255,12 +294,12 @@ def test_drawing_changes_nothing_that_is_learnt(tmp_path: Path, base: Mapping[st
 def test_the_best_checkpoint_on_val_is_kept_only_if_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores fall, so that the best weights are those after the first iteration."""
 
-    def falling(networks: Mapping[str, object], *_: object) -> dict[str, float]:
+    def falling(networks: Mapping[str, object], *_: object, **__: object) -> dict[str, float]:
         falling.score -= 1  # type: ignore[attr-defined]
         return {f"{name}_miou": falling.score for name in networks}  # type: ignore[attr-defined]
 
     falling.score = 50.0  # type: ignore[attr-defined]
-    monkeypatch.setattr("dstc.co_training.trainer.validate", falling)
+    monkeypatch.setattr("dstc.co_training.trainer.validate_branches", falling)
     after_one = weights(co_train(tmp_path, iterations=1)[0])
     best = weights(co_train(tmp_path, choose_checkpoint="best_on_val")[0])
     last = weights(co_train(tmp_path)[0])

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
 from tests.five_classes import HOUSE, MEADOW, PATH, SKY, TREE, write_data
 from tests.pipeline.project import ROOT, Project, small_project
@@ -20,7 +23,7 @@ YAML_FROM = "  own: # give the classes their names"
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """The project as it is shipped but for threads and workers, in a repository of its own; the data beside it."""
     folder = tmp_path_factory.mktemp("tutorial")
     (folder / "project").mkdir()
@@ -28,7 +31,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     shutil.copy2(ROOT / "params.yaml", project.root / "params.yaml")
     project.edit_params({"runtime": {"workers": 0, "device": "cpu", "threads": 1}})
     write_data(folder / "data")
-    return project
+    _write_weights(folder / "torch/hub/checkpoints")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(folder / "torch"))
+        yield project
+
+
+def _write_weights(folder: Path) -> None:
+    """Random weights where torchvision would keep those that it has downloaded, so that the page needs no network."""
+    folder.mkdir(parents=True)
+    name = MobileNet_V2_Weights.IMAGENET1K_V1.url.rpartition("/")[2]
+    torch.save(mobilenet_v2(weights=None).state_dict(), folder / name)
 
 
 def edited(preset: str, block: str) -> str:

@@ -156,6 +156,51 @@ def test_every_column_of_the_curves_is_drawn_but_the_learning_rate(read):
     assert "learning rate" not in texts
 
 
+def test_the_curves_of_the_averaged_networks_are_drawn_where_there_are_any(results, read):
+    def drawn(reader):
+        return next(text for text in reader.texts["curves"] if text.startswith("While co-training"))
+
+    both = results.validation["co_train"]
+    averaged = both.assign(source_biased_ema_miou=[31.0], target_biased_ema_miou=[30.0], average_ema_miou=[35.0])
+    more = read_with(results, validation={**results.validation, "co_train": averaged})
+    assert drawn(read) == "While co-training: mIoU on the target's val images"
+    assert drawn(more) == "While co-training: the averaged networks' mIoU on the target's val images"
+    assert "average of branches" in more.texts["curves"]
+    assert "average of branches" not in read.texts["curves"]
+    assert not [text for text in more.texts["curves"] if "ema" in text]
+
+
+def test_what_co_training_stands_on_is_drawn_where_the_curves_tell_it(results):
+    assert "Losses: source-biased branch" in read_with(results).texts["curves"]
+    drawn = {title for title in read_with(results).texts["curves"] if "seudo-labels" in title or "disagree" in title}
+    assert drawn == set()
+    told = {
+        "losses": {"source_biased/confident_share": [None, 80.0], "target_biased/confident_share": [None, 60.0]},
+        "validation": {
+            "source_biased_confident_share": [40.0],
+            "source_biased_pseudo_label_accuracy": [70.0],
+            "target_biased_confident_share": [30.0],
+            "target_biased_pseudo_label_accuracy": [None],  # no pixel was sure
+            "disagreement": [12.0],
+        },
+    }
+    more = {
+        kind: {**getattr(results, kind), "co_train": getattr(results, kind)["co_train"].assign(**columns)}
+        for kind, columns in told.items()
+    }
+    texts = read_with(results, **more).texts["curves"]
+    for title in (
+        "Right among the confident pseudo-labels, on val images",
+        "Confident pseudo-labels: on val images, and (dashed) on unlabeled ones while training",
+        "Pixels of val images on which the branches disagree",
+        "source-biased, unlabeled",
+        "Losses: source-biased branch",
+    ):
+        assert title in texts
+    assert "confident share" not in texts  # among the losses
+    assert "Losses: target-biased branch" not in texts
+
+
 def test_the_matrix_has_a_line_for_each_class_that_occurs_and_colors_what_is_right_apart(read):
     assert read.texts["confusions"].count("80") == 2
     assert read.texts["confusions"].count("10") == 4

@@ -1,5 +1,6 @@
 """An interrupted training goes on as if it had never been interrupted."""
 
+import csv
 import itertools
 import os
 import signal
@@ -18,7 +19,9 @@ from torch import Tensor, nn
 
 from dstc.core import processes
 from dstc.core.errors import UserError
+from dstc.core.places import LOSSES, VALIDATION
 from dstc.core.run_folders import STATE, remove_recorded, runs_folder
+from dstc.training.curves import Curve, LiveFile
 from dstc.training.learner import Learner
 from dstc.training.loop import CheckpointPolicy, Plan, train
 from dstc.training.optimizer import build_optimizer, set_learning_rate
@@ -62,6 +65,7 @@ def run(
     stop_after: int | None = None,
     batches: Callable[[int], Iterator[Tensor]] = numbers,
     validate: Callable[[int], dict[str, float]] = validation,
+    tensorboard: Path | None = None,
 ) -> TrainingState:
     """Train; with `stop_after`, be told to stop during that iteration (counted from 1)."""
     (learner,) = state.learners
@@ -84,7 +88,7 @@ def run(
         validate=validate,
         validate_every=5,
     )
-    checkpoints = CheckpointPolicy(folder, iterations=4, minutes=1000) if folder else None
+    checkpoints = CheckpointPolicy(folder, iterations=4, minutes=1000, tensorboard=tensorboard) if folder else None
     train(plan, state, device=torch.device("cpu"), checkpoints=checkpoints)
     return state
 
@@ -213,9 +217,34 @@ def test_a_run_that_was_killed_loses_the_iterations_since_the_last_save_only(
     state.losses.add = dies  # type: ignore[method-assign]
     with folder.held(), pytest.raises(Killed):
         run(state, folder)
+    assert iterations_in(folder.path / LOSSES) == [1, 2, 3, 4, 5, 6]
+    assert iterations_in(folder.path / VALIDATION) == [5]
     with folder.held():
         resumed = run(new_state(), folder)
     assert "resuming from iteration 4" in capsys.readouterr().out
+    assert equal(resumed.as_dict(), run(new_state(), None).as_dict())
+    assert iterations_in(folder.path / LOSSES) == list(range(1, ITERATIONS + 1))
+    assert iterations_in(folder.path / VALIDATION) == [5, 10, 12]
+
+
+def iterations_in(curve: Path) -> list[int]:
+    return [int(row["iteration"]) for row in csv.DictReader(curve.read_text().splitlines())]
+
+
+def test_curves_that_cannot_be_written_end_a_training_but_cost_none_of_it(
+    folder: WorkingFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(live: LiveFile, curve: Curve) -> None:
+        if len(curve.rows) == 6:
+            raise OSError(28, "No space left on device", str(live.path))
+
+    with folder.held(), monkeypatch.context() as patch:
+        patch.setattr(LiveFile, "show", full)
+        with pytest.raises(OSError, match=r"No space left .*losses\.csv"):
+            run(new_state(), folder)
+    assert "stopped by an error after iteration 6 of 12; it is saved" in capsys.readouterr().out
+    with folder.held():
+        resumed = run(new_state(), folder)
     assert equal(resumed.as_dict(), run(new_state(), None).as_dict())
 
 
@@ -317,8 +346,8 @@ def test_old_working_folders_are_listed_and_cleaned_by_one_command_but_not_one_a
     for other in others:
         with other.held():
             run(new_state(), other)
-    os.utime(others[0].path / "state.pt", (0, 0))
-    os.utime(others[0].path / "manifest.json", (0, 0))
+    for file in others[0].path.iterdir():
+        os.utime(file, (0, 0))
     (tmp_path / ".work/failures").mkdir()
     (tmp_path / ".work/failures/test_iteration_000003.pt").write_bytes(b"evidence")
     with folder.held():

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from dstc.core.errors import UserError
-from dstc.training.loop import Plan, train
+from dstc.training.learner import Learner
+from dstc.training.loop import Plan, in_short, train
 from dstc.training.state import TrainingState
 
 
@@ -58,6 +60,22 @@ def test_curves_have_about_a_hundred_rows_and_the_last_iteration() -> None:
     assert len(curves.losses.rows) == 125
     assert curves.losses.rows[0] == {"iteration": 2, "learning_rate": 1 / 2, "loss": 1.5}
     assert curves.losses.rows[-1]["iteration"] == 250
+
+
+def test_the_bar_tells_each_learners_loss_and_the_last_validation_of_the_averages_if_there_are_any() -> None:
+    learners = [Learner(name, nn.Linear(1, 1), torch.optim.SGD([torch.zeros(1)])) for name in ("one", "other")]
+    learners[0].losses = {"one/a": torch.zeros(()), "one/b": torch.zeros(())}
+    learners[1].losses = {"other/a": torch.zeros(())}
+    state = TrainingState(learners)
+    assert in_short(state) == ""
+    state.losses.rows.append(
+        {"iteration": 1, "learning_rate": 9, "one/a": 1.0, "one/b": 0.25, "other/a": 3.0, "one/c": 7.0}
+    )
+    assert in_short(state) == "one 1.250, other 3.000"
+    state.validation.rows.append({"iteration": 1, "one_miou": 30.0, "disagreement": 7.0})
+    assert in_short(state) == "one 1.250, other 3.000, mIoU 30.0"
+    state.validation.rows.append({"iteration": 2, "one_miou": 30.0, "one_ema_miou": 31.0, "other_ema_miou": 20.04})
+    assert in_short(state) == "one 1.250, other 3.000, mIoU 31.0 20.0"
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_at_its_iteration(
