@@ -45,11 +45,13 @@ RENAMED = {
     "co_train.ema_decay": "optim.ema_decay",
     "co_train.ramp_iterations": "co_train.lr_ramp_iterations",
     "co_train.cross_supervision_from": "co_train.cross_supervision_start",
-    "runtime.save_iterations": "runtime.checkpoint_every_iterations",
     "runtime.save_minutes": "runtime.checkpoint_every_minutes",
     "runtime.checkpointing": "runtime.gradient_checkpointing",
 }
+SAVED_BY_TIME = "a training saves its state every runtime.checkpoint_every_minutes"
 REMOVED = {
+    "runtime.save_iterations": SAVED_BY_TIME,
+    "runtime.checkpoint_every_iterations": SAVED_BY_TIME,
     "optim.accumulation": "every preset had 1; batches are divided over processes instead",
     "model.synchronized_batch_norm": "batch statistics are always those of the whole batch, whatever the processes",
 }

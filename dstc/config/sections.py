@@ -253,7 +253,6 @@ class Runtime(Section):
     device: Text
     processes: Annotated[int | Literal["auto"], BeforeValidator(_number_or_auto)]
     workers: Annotated[int, Field(ge=0, le=256)]
-    checkpoint_every_iterations: Count
     checkpoint_every_minutes: Annotated[float, Field(gt=0)]
     threads: Threads
     deterministic: Literal["exact", "fast"]

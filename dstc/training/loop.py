@@ -27,13 +27,12 @@ Batch = TypeVar("Batch")
 
 @dataclass(frozen=True)
 class CheckpointPolicy:
-    """Where and how often the state is saved: after so many iterations or minutes, whichever comes first.
+    """Where the state is saved, and after how many minutes: a state is large, and what it saves is time.
 
     The curves grow in the same folder, and in `tensorboard`, if that is set, as events in a folder of the run's own.
     """
 
     folder: WorkingFolder
-    iterations: int
     minutes: float
     tensorboard: Path | None = None
 
@@ -163,7 +162,7 @@ class _Run(Generic[Batch]):
         if policy is None or not processes.is_first():
             return
         minutes = (time.monotonic() - self.saved_at) / 60
-        if done == self.plan.iterations or done % policy.iterations == 0 or minutes > policy.minutes:
+        if done == self.plan.iterations or minutes > policy.minutes:
             policy.folder.save(self.state.as_dict())
             self.saved_at = time.monotonic()
 

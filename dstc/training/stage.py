@@ -50,7 +50,7 @@ def checkpoints_of(
         require_writable(outputs)
     with WorkingFolder(stage, params=tracked, inputs=inputs, outputs=outputs, computing=computing).held() as folder:
         board = main_folder() / runtime.tensorboard if runtime.tensorboard else None
-        yield CheckpointPolicy(folder, runtime.checkpoint_every_iterations, runtime.checkpoint_every_minutes, board)
+        yield CheckpointPolicy(folder, runtime.checkpoint_every_minutes, board)
 
 
 def write_training(

@@ -34,7 +34,7 @@ def lengthen() -> None:
         warm_up__target=longer,
         joint=longer,
         co_train=longer,
-        runtime={"checkpoint_every_iterations": 2},
+        runtime={"checkpoint_every_minutes": 1e-9},
     )
 
 
@@ -206,7 +206,7 @@ def test_a_signal_to_the_whole_group_saves_and_stops_though_loader_workers_are_i
 ) -> None:
     """As Ctrl-C does, and a batch system that ends a job: workers that died of it would take the training along."""
     set_params(warm_up__target={"iterations": 100_000, "schedule_iterations": 100_000, "validate_every": 100_000})
-    set_params(runtime={"workers": 2, "checkpoint_every_iterations": 1})
+    set_params(runtime={"workers": 2, "checkpoint_every_minutes": 1e-9})
     environment = {**os.environ, "PYTHONPATH": str(trees.PROJECT)}
     trainer = subprocess.Popen(
         [sys.executable, "-m", "stages.warm_up", "target"],

@@ -66,6 +66,7 @@ def run(
     batches: Callable[[int], Iterator[Tensor]] = numbers,
     validate: Callable[[int], dict[str, float]] = validation,
     tensorboard: Path | None = None,
+    minutes: float = 1000,
 ) -> TrainingState:
     """Train; with `stop_after`, be told to stop during that iteration (counted from 1)."""
     (learner,) = state.learners
@@ -88,7 +89,7 @@ def run(
         validate=validate,
         validate_every=5,
     )
-    checkpoints = CheckpointPolicy(folder, iterations=4, minutes=1000, tensorboard=tensorboard) if folder else None
+    checkpoints = CheckpointPolicy(folder, minutes, tensorboard) if folder else None
     train(plan, state, device=torch.device("cpu"), checkpoints=checkpoints)
     return state
 
@@ -201,7 +202,7 @@ def test_no_process_ends_before_the_first_has_saved(folder: WorkingFolder, monke
 
 
 def test_a_run_that_was_killed_loses_the_iterations_since_the_last_save_only(
-    folder: WorkingFolder, capsys: pytest.CaptureFixture[str]
+    folder: WorkingFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):
         pass
@@ -215,8 +216,10 @@ def test_a_run_that_was_killed_loses_the_iterations_since_the_last_save_only(
         original(values)
 
     state.losses.add = dies  # type: ignore[method-assign]
-    with folder.held(), pytest.raises(Killed):
-        run(state, folder)
+    with monkeypatch.context() as an_iteration_takes_a_minute, folder.held():
+        an_iteration_takes_a_minute.setattr(time, "monotonic", lambda: 60.0 * state.iteration)
+        with pytest.raises(Killed):
+            run(state, folder, minutes=3.5)
     assert iterations_in(folder.path / LOSSES) == [1, 2, 3, 4, 5, 6]
     assert iterations_in(folder.path / VALIDATION) == [5]
     with folder.held():
