@@ -20,7 +20,7 @@ from dstc.core.errors import UserError
 from dstc.core.files import write_text
 
 # A module each, with a docstring and a function `rows`; what that gives as text goes below the table.
-GROUPS = ("data", "step", "memory", "evaluation", "startup", "growth", "busy", "gpu")
+GROUPS = ("data", "step", "memory", "evaluation", "startup", "growth", "scale", "busy", "gpu")
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -32,7 +32,7 @@ STAGES = {
 
 def rows() -> Iterator[Row]:
     for stage, after in STAGES.items():
-        before, both = _seconds(_importing(after), _importing(after, f"stages.{stage}"))
+        before, both = seconds_of(_importing(after), _importing(after, f"stages.{stage}"))
         more, limit = both - before, "at most 0.3 s more" if after else ""
         base = f"{before:.2f} s ({after or 'Python'})"
         yield Row(f"import stages.{stage}", base, f"{both:.2f} s", f"{more:+.2f} s", limit, not limit or more <= 0.3)
@@ -50,7 +50,7 @@ def _nothing_to_do() -> Row:
         print("bench: dvc repro in a copy of the project", flush=True)
         project.dvc("repro")
         commands = [(["dvc", "repro", "-q"], str(root)) for root in (empty, project.root)]
-        bare, ours = _seconds(*commands, env=project.env)
+        bare, ours = seconds_of(*commands, env=project.env)
         assert not project.dvc("repro").ran
     return share_of("dvc repro with nothing to do", bare, ours, "s", at_most=1.5)
 
@@ -62,7 +62,7 @@ def _importing(*modules: str) -> Command:
     return [sys.executable, "-c", "".join(f"import {module};" for module in modules if module)], "."
 
 
-def _seconds(*commands: Command, env: Mapping[str, str] = os.environ) -> list[float]:
+def seconds_of(*commands: Command, env: Mapping[str, str] = os.environ) -> list[float]:
     """The CPU time of each command: the median of several rounds in which they take turns, after one to warm the disk."""
     costs: list[list[float]] = [[] for _ in commands]
     one_thread = {**env, "OMP_NUM_THREADS": "1"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import gpu, one_step, straightforward
+from bench import gpu, one_step, scale, straightforward
 from bench.__main__ import GROUPS, main
 from bench.clock import cpu_milliseconds, slope
 from bench.one_step import Case
@@ -148,3 +148,9 @@ def test_without_a_gpu_one_line_says_so(capsys: pytest.CaptureFixture[str], monk
 def test_results_that_are_kept_belong_to_a_group() -> None:
     kept = {path.stem for path in (Path(importlib.import_module("bench").__file__ or "").parent / "results").glob("*")}
     assert kept <= set(GROUPS)
+
+
+def test_what_is_measured_of_many_images_runs_with_few() -> None:
+    found = list(scale.rows_of((20, 40)))
+    assert len(found) == 2 * len(scale.STEPS)
+    assert all("(20)" in row.straightforward and "(40)" in row.ours for row in found)
