@@ -91,6 +91,15 @@ def _live(state: TrainingState, checkpoints: CheckpointPolicy | None) -> Abstrac
     return shown_live(state, path, board and board / path.name)
 
 
+@dataclass(frozen=True)
+class _Begun(Generic[Batch]):
+    """A step whose operations a GPU may still be at."""
+
+    batch: Batch
+    rate: float
+    values: dict[str, torch.Tensor]
+
+
 class _Run(Generic[Batch]):
     """A training from its saved state to its last iteration."""
 
@@ -107,30 +116,50 @@ class _Run(Generic[Batch]):
         self.bar, self.interruption, self.first = bar, interruption, state.iteration
         self.snapshot = FailureSnapshot(state.networks if processes.is_first() else {})
         self.waited, self.saved_at = 0.0, time.monotonic()
+        self.begun: _Begun[Batch] | None = None
 
     def to_the_end(self, batches: Iterator[Batch]) -> None:
         plan, state = self.plan, self.state
         self._validate_if_due()  # where an earlier run was stopped before it had
-        while state.iteration < plan.iterations:
-            asked = time.perf_counter()
-            with self.interruption.between_steps(self._stop):
-                batch = next(batches)
-            self.waited += time.perf_counter() - asked
-            self._step(batch)
+        for _ in range(state.iteration, plan.iterations):
+            batch = self._next(batches)  # while a GPU is at the step before: what comes of that is fetched only then
+            self._count_step()
+            self._begin_step(batch)
+        self._count_step()
+
+    def _next(self, batches: Iterator[Batch]) -> Batch:
+        asked = time.perf_counter()
+        with self.interruption.between_steps(self._stop):
+            batch = next(batches)
+        self.waited += time.perf_counter() - asked
+        return batch
+
+    def _count_step(self) -> None:
+        """End the step that was begun, if any, and do what follows a step."""
+        if self.begun is not None:
+            self._end_step()
             self._validate_if_due()
             self.bar.update()
             self._save_if_due()
 
-    def _step(self, batch: Batch) -> None:
-        plan, state = self.plan, self.state
-        rate = plan.learning_rate(state.iteration)
+    def _begin_step(self, batch: Batch) -> None:
+        rate = self.plan.learning_rate(self.state.iteration)
         self.snapshot.take()
-        values = plan.step(state.iteration, batch, rate)
+        self.begun = _Begun(batch, rate, self.plan.step(self.state.iteration, batch, rate))
+
+    def _end_step(self) -> None:
+        """Wait for the step, if one was begun, and count it, if all of it is finite. Before that nothing may be saved."""
+        plan, state, begun = self.plan, self.state, self.begun
+        if begun is None:
+            return
+        self.begun, rate = None, begun.rate
         try:
-            losses = finite_losses(values, state.learners, iteration=state.iteration + 1, learning_rate=rate)
+            losses = finite_losses(begun.values, state.learners, iteration=state.iteration + 1, learning_rate=rate)
         except NotFiniteError as error:
             images = plan.images(state.iteration)
-            raise self.snapshot.error(error, plan.name, state.iteration, rate, batch=batch, images=images) from None
+            raise self.snapshot.error(
+                error, plan.name, state.iteration, rate, batch=begun.batch, images=images
+            ) from None
         for learner in state.learners:
             learner.update_average()
         state.iteration += 1
@@ -168,6 +197,7 @@ class _Run(Generic[Batch]):
 
     def _stop(self, problem: Exception | None) -> None:
         """Save what was done in this run, and end it: with the problem, if there is one."""
+        self._end_step()
         done, failed = self.state.iteration, processes.any_of(problem is not None)
         if self.checkpoints and processes.is_first() and done > self.first:
             self.checkpoints.folder.save(self.state.as_dict())

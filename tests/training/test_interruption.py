@@ -167,6 +167,23 @@ def test_what_ends_a_training_between_steps_costs_none_of_them(
     assert equal(resumed.as_dict(), run(new_state(), None).as_dict())
 
 
+def test_nothing_of_a_step_that_is_not_finite_is_saved_though_its_successors_images_are_broken(
+    folder: WorkingFolder,
+) -> None:
+    def batches(first: int) -> Iterator[Tensor]:
+        for iteration, batch in zip(itertools.count(first), numbers(first), strict=False):
+            if iteration == 7:
+                broken()
+            yield batch if iteration < 6 else batch * float("nan")
+
+    state = new_state()
+    with folder.held():
+        with pytest.raises(UserError, match="iteration 7: the loss loss is nan"):
+            run(state, folder, batches=batches)
+        assert folder.load() is None
+    assert state.iteration == 6
+
+
 def test_a_step_is_done_whole_whatever_comes_meanwhile_but_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     code = (
         "import time\n"

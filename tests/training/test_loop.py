@@ -1,12 +1,14 @@
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from dstc.core.errors import UserError
+from dstc.training import loop
 from dstc.training.learner import Learner
 from dstc.training.loop import Plan, in_short, train
 from dstc.training.state import TrainingState
@@ -84,3 +86,32 @@ def test_a_loss_that_is_not_finite_ends_the_run_at_its_iteration(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"iteration 3: the loss loss is nan"):
         run(5, losses=iter([1.0, 1.0, float("nan"), 1.0]))
+
+
+def test_a_batch_is_asked_for_while_the_step_before_may_still_be_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes of a step is fetched, which waits for it, after its successor's batch and before that is begun."""
+    done: list[str] = []
+    checked = loop.finite_losses
+
+    def fetch(*arguments: Any, iteration: int, **settings: Any) -> dict[str, float]:
+        done.append(f"fetched {iteration - 1}")
+        return checked(*arguments, iteration=iteration, **settings)
+
+    def batches(first: int) -> Iterator[int]:
+        for number in itertools.count(first):
+            done.append(f"asked {number}")
+            yield number
+
+    def step(iteration: int, batch: int, _: float) -> dict[str, torch.Tensor]:
+        done.append(f"begun {iteration} with {batch}")
+        return {"loss": torch.tensor(1.0)}
+
+    monkeypatch.setattr(loop, "finite_losses", fetch)
+    plan = Plan("test", 3, lambda _: 1.0, batches, step, lambda _: {}, validate_every=9)
+    train(plan, TrainingState([]), device=torch.device("cpu"))
+    assert done == [
+        *("asked 0", "begun 0 with 0"),
+        *("asked 1", "fetched 0", "begun 1 with 1"),
+        *("asked 2", "fetched 1", "begun 2 with 2"),
+        "fetched 2",
+    ]
