@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -54,6 +55,7 @@ class Case:
     ema_decay: float | None = None  # None: the preset's
     class_mix: bool = True
     compiled: bool = False
+    channels_last: bool = True  # as trainings have it
     steps: int = 1  # counted; the cheapest is given. A first one, on crops of 64 pixels, is not
     device: str = "auto"
 
@@ -66,16 +68,16 @@ def params_of(case: Case) -> Params:
     raw["co_train"] |= {"cross_supervision_start": 0.0, "class_mix": case.class_mix, "pictures_every": 10**9}
     if case.ema_decay is not None:
         raw["optim"]["ema_decay"] = case.ema_decay
-    raw["runtime"]["device"] = case.device
+    raw["runtime"] |= {"device": case.device, "deterministic": os.environ.get("BENCH_DETERMINISTIC", "exact")}
     return check_params(raw, "the benchmark's parameters")
 
 
 def step_of(case: Case, context: TrainingContext, params: Params) -> tuple[Step, Sequence[Learner]]:
     """A function that takes one step of the case on a batch of the three streams, and what learns by it (if it is ours)."""
-    network = context.networks.new()
+    network = _laid_out(context.networks.new(), case)
     if case.kind == "supervised":
         return _supervised(context, _compiled(network, case))
-    branches = network, context.networks.new()
+    branches = network, _laid_out(context.networks.new(), case)
     if case.kind == "straightforward":
         return _straightforward(context, branches), ()
     val = ValidationImages(DomainIndex("target_val", (), (), {}, ()), [])
@@ -87,6 +89,14 @@ def step_of(case: Case, context: TrainingContext, params: Params) -> tuple[Step,
             _compiled(learner.average.module, case)
     # Iteration 1, for pictures are drawn at 0.
     return lambda batch: trainer.step(1, batch, LEARNING_RATE, Path("nowhere")), trainer.learners
+
+
+def _laid_out(network: nn.Module, case: Case) -> nn.Module:
+    """Weights and images in the order of the case: NCHW all through, or channels last as the project has them."""
+    if not case.channels_last:
+        network.to(memory_format=torch.contiguous_format)
+        network.register_forward_pre_hook(lambda _, images: (images[0].contiguous(),))
+    return network
 
 
 def _compiled(network: nn.Module, case: Case) -> nn.Module:
@@ -136,8 +146,9 @@ def random_batch(crop: int, images: int) -> dict[str, Crops]:
 def _crops(number: int, crop: int, images: int) -> Crops:
     draws = torch.Generator().manual_seed(number)
     image = torch.randint(0, 256, (images, crop, crop, 3), generator=draws, dtype=torch.uint8)
-    blocks = torch.randint(0, len(CITYSCAPES_19), (images, crop // 16, crop // 16), generator=draws, dtype=torch.uint8)
-    return image, blocks.repeat_interleave(16, 1).repeat_interleave(16, 2)
+    across = -(-crop // 16)
+    blocks = torch.randint(0, len(CITYSCAPES_19), (images, across, across), generator=draws, dtype=torch.uint8)
+    return image, blocks.repeat_interleave(16, 1).repeat_interleave(16, 2)[:, :crop, :crop].contiguous()
 
 
 def measure(case: Case) -> dict[str, Any]:

@@ -105,18 +105,43 @@ def test_a_case_is_measured(kind: str) -> None:
 
 
 def test_what_runs_on_a_gpu_runs_on_any_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("timm", reason="timm is not installed: pip install timm")
     monkeypatch.delenv("DSTC_REAL_DATA", raising=False)
-    size = gpu.Size("narrow_resnet", crop=64, steps=1, trained=2, matrix=32)
+    monkeypatch.setattr(gpu, "ENOUGH", 10**9)  # seconds: however busy this machine is
+    size = gpu.Size(
+        "narrow_resnet", crop=64, transformer="dinov2_small", patches=28, images=(2,), steps=1, trained=2, matrix=32
+    )
     found = list(gpu.rows_on(torch.device("cpu"), size, compiled=False))
-    rows = [row for row in found if isinstance(row, Row)]
-    whats = [row.what for row in rows]
+    whats = [row.what for row in found if isinstance(row, Row)]
+    small, transformer = "co-training, narrow_resnet, 2 + 2 + 2", "co-training, dinov2_small, 2 + 2 + 2"
+    timed = [f"{small}, bf16", f"{small}, bf16, NCHW", f"{transformer}, bf16", f"{small}, fp32", f"{transformer}, fp32"]
+    for what in (*timed, "warm-up, narrow_resnet, 2, bf16"):
+        assert f"{what}: steps per second" in whats
+        assert f"{what}: peak memory" in whats
+    assert any(what.startswith(f"{small}, bf16: waiting for data, ") for what in whats)
     for precision in ("bf16", "fp32"):
-        for kind in ("co-training", "warm-up"):
-            assert f"{kind}, {precision}: steps per second" in whats
-            assert f"{kind}, {precision}: peak memory" in whats
         assert f"supervised loss of 2 steps on the built-in data set, {precision}: the first 1, the last 1" in whats
     (table,) = (text for text in found if not isinstance(text, Row) and "convolution" in text)
     assert "| share |" in table
+
+
+def test_what_does_not_fit_into_five_minutes_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "ENOUGH", -1)
+    found = list(gpu.rows_on(torch.device("cpu"), gpu.Size(images=(2,), matrix=32)))
+    assert "parts were left out" in str(found[-1])
+    assert len(found) == 2
+
+
+def test_nchw_is_that_all_through() -> None:
+    case = Case(64, backbone="narrow_resnet", device="cpu", channels_last=False)
+    params = one_step.params_of(case)
+    step, learners = one_step.step_of(case, TrainingContext.of(params, CITYSCAPES_19), params)
+    seen: list[bool] = []
+    network = learners[0].network.get_submodule("backbone")
+    network.register_forward_pre_hook(lambda _, images: seen.append(images[0].is_contiguous()))
+    step(one_step.random_batch(64, 2))
+    assert seen and all(seen)
+    assert all(parameter.is_contiguous() for parameter in network.parameters())
 
 
 @pytest.mark.skipif("DSTC_REAL_DATA" not in os.environ, reason="DSTC_REAL_DATA names no folder of real images")

@@ -178,7 +178,7 @@ def test_nothing_of_a_step_that_is_not_finite_is_saved_though_its_successors_ima
 
     state = new_state()
     with folder.held():
-        with pytest.raises(UserError, match="iteration 7: the loss loss is nan"):
+        with pytest.raises(UserError, match="iteration 7: the loss only/loss is nan"):
             run(state, folder, batches=batches)
         assert folder.load() is None
     assert state.iteration == 6
