@@ -49,6 +49,7 @@ def main() -> None:
         scores.add(validate(networks, val, context, pairs))
         scores.close_row(schedule.iterations)
         scores.save(folder / "validation.csv")
+        context.save(folder / NETWORK, second, trained="joint, the second of a pair")
         checkpoints.folder.finish(folder / NETWORK)
 
 

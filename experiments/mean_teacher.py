@@ -30,6 +30,7 @@ from dstc.training.cross_entropy import cross_entropy
 from dstc.training.learner import Learner
 from dstc.training.optimizer import set_learning_rate
 from dstc.training.stage import checkpoints_of, write_training
+from dstc.training.validation import validate
 from experiments.tasks import BASELINE
 from stages.co_train import streams_of
 
@@ -40,6 +41,9 @@ class MeanTeacher(CoTrainer):
     @property
     def learners(self) -> tuple[Learner, ...]:
         return (self.source_biased,)
+
+    def _validate(self, _: int) -> dict[str, float]:
+        return validate(self.state.networks, self.val, self.context)
 
     def step(self, iteration: int, batch: Mapping[str, Crops], learning_rate: float, _: Path) -> dict[str, Tensor]:
         """One step; `iteration` counts from 0. Gives the losses by name."""

@@ -66,12 +66,13 @@ def iterations_of(params: Params) -> int:
     return params.warm_up.source.iterations + params.warm_up.target.iterations + params.co_train.iterations
 
 
-def leave_out() -> None:
-    """Write what DVC expects of the stage, with the columns that plots name."""
+def leave_out(averaged: bool) -> None:
+    """Write what DVC expects of the stage, with the columns that plots name and that the other trainings have."""
     write_text(JOINT / NETWORK, LEFT_OUT)
     terms = ("joint/source_cross_entropy", "joint/labeled_target_cross_entropy")
     Curve(["iteration", "learning_rate", *terms]).save(JOINT / LOSSES)
-    Curve(["iteration", "target_miou"]).save(JOINT / VALIDATION)
+    scores = ["target_miou", *(["target_ema_miou"] if averaged else [])]
+    Curve(["iteration", *scores]).save(JOINT / VALIDATION)
     print(f"joint: {LEFT_OUT}", end="")
 
 
@@ -85,7 +86,7 @@ def main() -> None:
         iterations = iterations_of(params)
         if iterations == 0:
             with measured("joint", MADE_BY["joint"]):
-                leave_out()
+                leave_out(averaged=params.optim.ema_decay > 0)
             return
         schedule = JointTraining.model_validate({**params.joint.model_dump(), "iterations": iterations})
         run_training_stage(

@@ -58,8 +58,8 @@ class CoTrainer:
         self.source_biased = context.learner(SOURCE_BIASED, branches.source_biased)
         self.target_biased = context.learner(TARGET_BIASED, branches.target_biased)
         # Deviation: a teacher can be the moving average of its branch, as in Mean Teacher (Tarvainen and Valpola, 2017).
-        averages = {learner.name: learner.average for learner in self.learners if learner.average is not None}
-        self.teachers = Branches(**averages) if settings.teachers == "averaged" else branches
+        averages = (learner.average or learner.network for learner in (self.source_biased, self.target_biased))
+        self.teachers = Branches(*averages) if settings.teachers == "averaged" else branches
         self.class_weights: Tensor | None = None  # of what `run` trains on
         losses = [
             *(f"{SOURCE_BIASED}/{name}" for name in SOURCE_BIASED_LOSSES),

@@ -60,7 +60,7 @@ def _rare(index: DomainIndex) -> Iterator[str]:
         and (pixels[train_id] < RARE_SHARE * pixels.sum() or _images_with(index, train_id) < RARE_IMAGES)
     ]
     if rare:
-        yield f"{index.domain}: rare, so hardly learnt from it: {', '.join(rare)}"
+        yield f"{index.domain}: in few pixels or few labels, so hardly learnt from it: {', '.join(rare)}"
 
 
 def _unlearnable(source: DomainIndex, train: DomainIndex, val: DomainIndex) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
@@ -23,18 +24,20 @@ BASELINES = (  # of which the better of two lengths counts
     ("joint", WARM_UP, "none"),
     ("all_labels", WARM_UP, "none"),
 )
+LAST = {"evaluate.weights": "last"}  # what the first rows were scored with, before there were averaged networks
 COMBINATIONS = {"": "differentiated", "_whole_images": "whole_images"}
 BETTER = "the better of source and target, by seed"
 
 
-def of_world(world: dict[str, int]) -> dict[str, int]:
+def of_world(world: dict[str, int]) -> dict[str, Any]:
     """The parameters that make a run one of this world and seed."""
     lengths = {
         "warm_up.source.iterations": WARM_UP,
         "warm_up.target.iterations": WARM_UP,
         "co_train.iterations": CO_TRAINING,
     }
-    return {"data.world.seed": world["world"], "seed": world["seed"], "split.seed": world["seed"], **lengths}
+    seeds = {"data.world.seed": world["world"], "seed": world["seed"], "split.seed": world["seed"]}
+    return {**seeds, **lengths, **LAST}
 
 
 def jobs() -> Iterator[Job]:

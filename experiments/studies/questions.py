@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dstc.presets import parse_settings
+from experiments.studies.compare import LAST
 from experiments.studies.variants import SWITCHED_OFF, WHOLE
 from experiments.study import BRANCHES, Job, Study, scores_in_one_row
 from experiments.tables import Layout
@@ -18,12 +19,17 @@ Groups = Mapping[str, Mapping[str, Any]]
 
 
 def question(
-    about: str, groups: Groups, base: str | None, seeds: Sequence[int] = (0, 1, 2), more: Sequence[str] = ()
+    about: str,
+    groups: Groups,
+    base: str | None,
+    seeds: Sequence[int] = (0, 1, 2),
+    more: Sequence[str] = (),
+    always: Mapping[str, Any] = LAST,
 ) -> Study:
     def jobs() -> Iterator[Job]:
         for group, changes in groups.items():
             for seed in seeds:
-                run = Run({**changes, "seed": seed, "split.seed": seed})
+                run = Run({**always, **changes, "seed": seed, "split.seed": seed})
                 yield Job(run, {"": {"group": group, "seed": seed}}, scores_in_one_row)
 
     layout = Layout(("group",), measures=NETWORKS, base=base, compared="average")
@@ -36,7 +42,7 @@ def own(settings: Sequence[str], seeds: Sequence[int]) -> Study:
     for setting in settings:
         groups |= SWITCHED_OFF if setting == "parts" else {setting: parse_settings(shlex.split(setting))}
     about = "settings of yours against params.yaml as it is"
-    return question(about, groups, AS_IT_IS, seeds, ("minutes", "commit", "digest"))
+    return question(about, groups, AS_IT_IS, seeds, ("minutes", "commit", "digest"), always={})
 
 
 STUDIES = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,8 @@ def test_a_disk_that_is_full_when_the_outputs_are_written_does_not_cost_the_trai
 
 def limited(write: Callable[..., Any]) -> Callable[..., Any]:
     def on_a_full_disk(*arguments: Any, **settings: Any) -> Any:
-        with file_size_limit(10):
+        is_live = any(isinstance(one, Path) and ".work" in one.parts for one in arguments)
+        with nullcontext() if is_live else file_size_limit(10):
             return write(*arguments, **settings)
 
     return on_a_full_disk

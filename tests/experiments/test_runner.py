@@ -70,7 +70,7 @@ def test_a_mistyped_parameter_of_a_question_is_named() -> None:
         plan(job.run, [])
 
 
-@pytest.mark.parametrize(("name", "measured", "jobs"), [("compare", 48, 60), ("variants", 60, 69), ("carla_camvid", 15, 18),
+@pytest.mark.parametrize(("name", "measured", "jobs"), [("compare", 48, 60), ("variants", 60, 69),
                                                         ("labels", 9, 9), ("parts", 21, 21), ("versus", 6, 6)])  # fmt: skip
 def test_the_jobs_of_a_study_find_its_committed_rows(name: str, measured: int, jobs: int) -> None:
     study = STUDIES[name]

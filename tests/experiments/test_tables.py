@@ -18,6 +18,7 @@ from experiments.studies import budget
 from experiments.tables import Layout, draw_curve, table, values_of
 
 COMMITTED = {  # rows; a study may add some, never lose one
+    "budget": 2,
     "carla_camvid": 43,
     "compare": 84,
     "determinism": 20,
@@ -120,8 +121,5 @@ def test_the_pictures_of_budgets_show_every_method_and_the_ceiling_and_are_the_s
         if f"<!-- {text} -->" in (tmp_path / "one.svg").read_text()
     ]
     assert lines == [*budget.LINES.values(), "all labels"]
-    budget.draw(
-        pd.DataFrame([row for row in rows if row["weights"] == "averaged"][:1]),
-        "total_iterations",
-        tmp_path / "one.svg",
-    )  # a study that has only begun
+    begun = [row for row in rows if row["weights"] == "averaged" and row["labels"] == 15][:1]
+    budget.draw(pd.DataFrame(begun), "total_iterations", tmp_path / "one.svg")  # a study that has only begun

@@ -18,6 +18,8 @@ from ruamel.yaml import YAML
 
 from dstc import predict
 from dstc.models.checkpoints import read_described
+from experiments import joint_pair, mean_teacher
+from experiments.tasks import BASELINE
 from tests.pipeline.project import ROOT, SMALL, edit_params
 
 TRANSFORMER = {
@@ -99,3 +101,16 @@ def test_its_network_predicts(finished: Path, monkeypatch: pytest.MonkeyPatch) -
     photo = next(Path("data").rglob("*.png"))
     predict.main(["data/co_train/source_biased.pt", str(photo), "--device", "cpu"])
     assert next(Path("predictions/train_ids").rglob("*.png")).stat().st_size > 0
+
+
+def test_the_trainings_of_studies_go_on_from_a_finished_pipeline(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(finished)
+    for module, networks in ((joint_pair, ("joint", "pair")), (mean_teacher, ("source_biased",))):
+        module.main()
+        with Path(BASELINE, "validation.csv").open() as file:
+            last = list(csv.DictReader(file))[-1]
+        assert {f"{name}{kind}_miou" for name in networks for kind in ("", "_ema")} <= last.keys()
+    with Path(BASELINE, "losses.csv").open() as file:  # of Mean Teacher, whose pair has none
+        assert list(csv.DictReader(file))[-1]["source_biased/cross_supervision"]  # 0: nobody is sure of anything yet

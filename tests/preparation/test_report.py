@@ -36,9 +36,11 @@ def test_data_without_anything_odd_gives_no_remark() -> None:
 
 def test_classes_of_few_pixels_or_few_images_are_rare_but_not_in_val() -> None:
     few = [entry(0, 100, 90, 10), *(entry(number, 100, 100, 0) for number in range(1, 4))]
-    assert told(source=few) == ["source: rare, so hardly learnt from it: pole (1.2 % in 1)"]
+    assert told(source=few) == ["source: in few pixels or few labels, so hardly learnt from it: pole (1.2 % in 1)"]
     small = [entry(number, 100, 99, 0 if number else 1) for number in range(4)]
-    assert told(train=small) == ["target_train: rare, so hardly learnt from it: pole (0.13 % in 1)"]
+    assert told(train=small) == [
+        "target_train: in few pixels or few labels, so hardly learnt from it: pole (0.13 % in 1)"
+    ]
     assert told(val=small) == []
 
 
