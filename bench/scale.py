@@ -187,11 +187,11 @@ def _nothing_to_do(counts: Sequence[int]) -> Row:
 def _idle(project: Project, images: Path, count: int) -> float:
     write(images, count)
     project.edit_params({"paths": {"unlabeled": [str(images)]}})
-    project.dvc("repro", "-s", "list_data")
     for name in ("source", "target_train"):
         save_index(made_index(count), project.root / f"data/index/{name}.json")
     for file in (images / "split").iterdir():
         file.replace(project.root / "data/split" / file.name)
+    project.dvc("repro", "-s", "list_data")
     project.dvc("commit", "-f")
     assert not project.dvc("repro").ran
     (seconds,) = seconds_of((["dvc", "repro", "-q"], str(project.root)), env=project.env)
