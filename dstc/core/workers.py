@@ -157,6 +157,8 @@ def _started(work: Callable[[BinaryIO], None], what: str, number: int, workers: 
 def _live(work: Callable[[BinaryIO], None], other_end: int, pipe: int) -> None:
     """A worker, until all is sent or nobody reads any more."""
     os.setpgid(0, 0)  # Ctrl-C, and a SIGTERM to the group, are for the main process to answer, which needs its workers
+    for number in SIGNALS:  # forgets one that came to the group before it was left; that would end the worker below
+        signal.signal(number, signal.SIG_IGN)
     inherit_nothing()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     os.close(other_end)

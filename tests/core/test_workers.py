@@ -172,6 +172,17 @@ def test_a_signal_is_answered_while_an_item_is_waited_for() -> None:
     assert time.monotonic() - began < 120  # of the 1000 that the items take
 
 
+def test_a_signal_to_the_group_that_a_worker_is_about_to_leave_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave = os.setpgid
+
+    def after_a_signal(*ids: int) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        leave(*ids)
+
+    monkeypatch.setattr(os, "setpgid", after_a_signal)
+    assert list(read_ahead(abs, [-1, -2, -3], 2, what="numbers")) == [1, 2, 3]
+
+
 def test_workers_that_cannot_be_started_are_told_with_their_limit() -> None:
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 20, limits[1]))
