@@ -10,6 +10,7 @@ import re
 import pandas as pd
 import pytest
 
+from experiments.studies.levers import BASE
 from tests.pages import DOCS, README, table
 from tests.pipeline.project import ROOT
 
@@ -206,8 +207,25 @@ def test_the_leads_seed_by_seed_are_those_of_their_rows() -> None:
     assert lead in readme
     budget = rows_of("budget").query("data == 'carla_camvid' and labels == 15 and seed == 0 and network == 'one'")
     (joint,) = budget.query("method == 'joint' and weights == 'averaged' and iterations == 1000").miou
-    assert f"joint training alone reaches {joint:.1f}" in readme
-    assert all((carla(*PRESET) - values > 0).all() for values in ahead_of[1:3])  # "leads with each of three seeds"
+    base = rows_of("levers").query("seed == 0 and labels == 15").groupby("method", sort=False).get_group(BASE)
+    (average,) = base.query("network == 'average' and weights == 'averaged'").miou
+    assert f"joint training alone reaches {joint:.1f} and co-training {average:.1f} after 1,000 iterations" in readme
+
+
+def test_the_first_rows_of_settings_that_converge_are_those_in_the_files() -> None:
+    joint = rows_of("budget").query("data == 'carla_camvid' and labels == 15 and seed == 0 and iterations == 1000")
+    levers = rows_of("levers").groupby("method", sort=False).get_group(BASE)
+    expected = []
+    for rows, network in ((joint, "one"), *((levers, name) for name in ("source_biased", "target_biased", "average"))):
+        by_weights = rows[rows.network == network].drop_duplicates("weights").set_index("weights")
+        scores = [f"{by_weights.miou[kind]:.1f}" for kind in ("last", "averaged")]
+        expected.append([*scores, f"{by_weights.minutes['last']:.0f}"])
+    assert [row[2:] for row in table(PAGE, "", "iterations", "mIoU", "of averaged weights", "minutes")] == expected
+
+
+def test_the_leads_of_the_former_setting_are_of_each_seed() -> None:
+    ahead_of = [carla("baseline", "joint"), carla("baseline", "joint_class_weights")]
+    assert all((carla(*PRESET) - values > 0).all() for values in ahead_of)  # "leads with each of three seeds"
 
 
 # --- other pages
