@@ -25,7 +25,7 @@ from dstc.core.image_files import allow_any_size, decode_image
 from dstc.core.progress import progress
 from dstc.evaluation.inference import Views
 from dstc.prediction.found_images import find_images
-from dstc.prediction.options import add_weights, kinds, scales, size, threads
+from dstc.prediction.options import add_average_with, add_weights, kinds, scales, size, threads
 from dstc.prediction.results import KINDS, kinds_for, write_about, write_results
 from dstc.prediction.trained import Size, Trained, load_trained, predict_image, refuse_unlike, size_seen
 
@@ -34,8 +34,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", type=Path, help="a checkpoint, such as data/co_train/source_biased.pt")
     parser.add_argument("images", nargs="*", help="files, folders (with all below) or quoted patterns")
-    parser.add_argument("--average-with", type=Path, action="append", default=[], metavar="NETWORK",
-                        help="another checkpoint; the class probabilities are averaged (may be repeated)")  # fmt: skip
+    add_average_with(parser)
     parser.add_argument(
         "--out", type=Path, default=Path("predictions"), help="folder of the results (if not given: %(default)s)"
     )

@@ -1,9 +1,12 @@
-"""What docs/api.md shows runs as it is written, and so does the example."""
+"""What docs/api.md shows runs as it is written, and so do the examples."""
 
+import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -14,6 +17,7 @@ from dstc.api import Predictor, UserError
 from dstc.predict import main as predict
 from examples import own_loop
 from tests.pages import DOCS
+from tests.pipeline.project import ROOT
 from tests.prediction.test_predict import write_network, write_photo
 
 SNIPPETS = re.findall(r"^```python\n(.+?)^```", (DOCS / "api.md").read_text(), re.MULTILINE | re.DOTALL)
@@ -79,3 +83,29 @@ def test_the_example_trains_both_networks_on_finite_losses_and_repeats_itself() 
     assert all(math.isfinite(value) for one in curve for value in one.values())
     assert curve[0] != curve[1]
     assert losses() == curve
+
+
+NOTEBOOK = ROOT / "examples/step_by_step.ipynb"
+
+
+def test_the_notebook_runs_with_fewer_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+    sizes = "WARM_UP, CO_TRAIN, SOURCE, LABELED, UNLABELED, VAL = "
+    names: dict[str, Any] = {}
+    for cell in cells:
+        source = "".join(cell["source"])
+        exec(re.sub(f"{sizes}.*", f"{sizes}2, 2, 4, 4, 4, 2", source), names)
+    curve = names["curve"]
+    assert len(curve) == 2
+    assert all(math.isfinite(value) for one in curve for value in one.values())
+
+
+def test_the_notebooks_outputs_are_those_of_a_whole_run() -> None:
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)]
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert {output["output_type"] for output in outputs} == {"display_data"}  # no error, no warning
+    assert len(outputs) == 5
+    assert all("image/png" in output["data"] for output in outputs)
+    assert NOTEBOOK.stat().st_size < 500_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from pydantic import TypeAdapter
 
@@ -35,6 +36,18 @@ def kinds(text: str) -> list[str]:
     if unknown:
         raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: known are {', '.join(KINDS)}")
     return found
+
+
+def add_average_with(parser: argparse.ArgumentParser) -> None:
+    """The option --average-with: further checkpoints."""
+    parser.add_argument(
+        "--average-with",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="another checkpoint; the class probabilities are averaged (may be repeated)",
+    )
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:

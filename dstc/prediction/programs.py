@@ -1,4 +1,4 @@
-"""A trained network as a program that needs none of this project: torch's own (.pt2) or ONNX (.onnx).
+"""A trained network, or the average of several, as a program that needs none of this project: torch's own (.pt2) or ONNX (.onnx).
 
 It is read back and run beside the network before it is kept.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,19 +28,32 @@ Run = Callable[[Tensor], Tensor]  # uint8 RGB images (N, H, W, 3) to logits (N, 
 
 
 class FromPixels(nn.Module):
-    """uint8 RGB images (N, H, W, 3) to logits, float32 (N, K, H, W)."""
+    """uint8 RGB images (N, H, W, 3) to logits, float32 (N, K, H, W).
 
-    def __init__(self, trained: Trained) -> None:
+    Of several networks: the logarithm of the mean of their class probabilities, which is what their softmax gives back.
+    """
+
+    def __init__(self, trained: Sequence[Trained]) -> None:
         super().__init__()
-        self.network, self.normalization = copy.deepcopy(trained.network), trained.normalization
-        self.network.precision = "fp32"
+        networks = [copy.deepcopy(one.network) for one in trained]
+        for network in networks:
+            network.precision = "fp32"
+        self.networks = nn.ModuleList(networks)
+        self.normalizations = [one.normalization for one in trained]
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network(self.normalization.apply(images))
+        logits = [
+            network(normalization.apply(images))
+            for network, normalization in zip(self.networks, self.normalizations, strict=True)
+        ]
+        if len(logits) == 1:
+            return logits[0]
+        return torch.stack([one.log_softmax(1) for one in logits]).logsumexp(0) - math.log(len(logits))
 
 
-def write_program(trained: Trained, image_size: Size, path: Path) -> float:
-    """Write the program for images of (width, height); return by how much its logits differ from the network's, at most.
+def write_program(trained: Sequence[Trained], image_size: Size, path: Path) -> float:
+    """Write the program of a network, or of the average of several, for images of (width, height); return by how much its
+    logits differ from the networks', at most.
 
     Compared on the file as it was read back, for batches of one and of three images of noise.
     """
@@ -50,7 +64,8 @@ def write_program(trained: Trained, image_size: Size, path: Path) -> float:
     images = torch.randint(0, 256, (3, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     # The atrous classifiers choose their taps by the size of the features, so a program is good for one size.
     program = torch.export.export(exported, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    about = json.dumps({**trained.description, "exported_for": list(image_size)})
+    averaged = {"averaged_networks": [one.description for one in trained]} if len(trained) > 1 else {}
+    about = json.dumps({**trained[0].description, **averaged, "exported_for": list(image_size)})
     with atomic_write(path) as partial:
         write(program, about, partial)
         difference = _difference(module, read(partial), images)

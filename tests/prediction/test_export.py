@@ -10,7 +10,7 @@ from PIL import Image
 
 from dstc.export import main
 from dstc.models.weights import read_weights
-from dstc.prediction.programs import FOR_ONNX, write_program
+from dstc.prediction.programs import FOR_ONNX, PROGRAMS, write_program
 from dstc.prediction.trained import load_trained
 from tests.prediction.test_predict import write_network, write_photo
 
@@ -67,7 +67,7 @@ def test_a_size_must_come_from_the_training_or_be_given(
 def test_a_program_that_differs_from_its_network_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
-    trained = load_trained(write_network(tmp_path / "a.pt"), CPU)
+    trained = [load_trained(write_network(tmp_path / "a.pt"), CPU)]
     monkeypatch.setattr("dstc.prediction.programs.TOLERANCE", -1.0)
     with pytest.raises(ValueError, match="so it was not kept"):
         write_program(trained, (32, 32), tmp_path / f"b{ending}")
@@ -107,6 +107,36 @@ def test_the_onnx_model_needs_onnxruntime_alone_and_gives_the_networks_logits(
     logits = np.load(tmp_path / "logits.npy")
     np.testing.assert_allclose(logits, expected.expand(2, -1, -1, -1).numpy(), atol=1e-3)
     assert logits.std() > 0.1
+
+
+@pytest.mark.parametrize("ending", [".pt2", ".onnx"])
+def test_the_average_of_networks_is_one_program_whose_softmax_is_their_mean_probability(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = [write_network(tmp_path / f"{seed}.pt", seed=seed) for seed in (1, 2, 3)]
+    main(["1.pt", "--average-with", "2.pt", "--average-with", "3.pt", "--out", f"all{ending}"])
+    images = torch.randint(0, 256, (2, 32, 48, 3), dtype=torch.uint8)
+    trained = [load_trained(path, CPU) for path in paths]
+    with torch.inference_mode():
+        each = [one.network(one.normalization.apply(images)).softmax(1) for one in trained]
+    found = PROGRAMS[ending][1](tmp_path / f"all{ending}")(images).detach().softmax(1)
+    np.testing.assert_allclose(found, sum(each) / 3, atol=1e-5)
+    assert float((each[0] - each[1]).abs().max()) > 0.01
+
+
+def test_several_networks_are_no_safetensors_and_must_be_of_the_same_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_network(tmp_path / "a.pt")
+    write_network(tmp_path / "b.pt", input_size=(32, 32))
+    assert "--average-with: c.safetensors would hold one network's weights; write .pt2 or .onnx" in refused(
+        ["a.pt", "--average-with", "a.pt", "--out", "c.safetensors"], capsys
+    )
+    assert "b.pt: cannot be averaged with a.pt: its size of images" in refused(
+        ["a.pt", "--average-with", "b.pt"], capsys
+    )
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
