@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m dstc.exp
         "--size",
         type=size,
         metavar="WIDTHxHEIGHT",
-        help="of the images that the program will take (if not given: that of the training)",
+        help="of the images that the program will take (if not given: that of the training, where images were resized)",
     )
     add_weights(parser)
     options = parser.parse_args(arguments)

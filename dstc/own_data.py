@@ -28,6 +28,7 @@ from dstc.preparation.layouts import Pair, likely_suffix, list_pairs, list_suffi
 from dstc.presets import PRESETS
 
 USUAL_VOID = (255, "#000000")
+CROP = 192  # of presets/_mobilenet.yaml
 MOST_WIDTH = 480  # of images that presets/_mobilenet.yaml and its crops of 192 pixels are made for
 
 DRAFT = """\
@@ -56,7 +57,7 @@ data:
 split:
   size: {labeled} # all labeled target train images; fewer: a seeded choice of them, the others are used without labels
   file: null
-"""
+{crops}"""
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ def draft(source: DataSet, target: DataSet, *, tolerance: int = 0) -> tuple[str,
         target_layout=target.layout,
         source_size=_size(source),
         target_size=_size(target),
+        crops=_crops(source, target),
         tolerance=tolerance,
         labeled=in_target[0].labels,
         **_tables(in_source, in_target),
@@ -151,10 +153,28 @@ def _yaml(value: Value) -> str:
 
 
 def _size(data: DataSet) -> str:
-    """What to resize to, so that crops show whole objects: judged by the first image."""
-    path = data.root / data.splits["train"][0].image
-    width, height = decode_image(path.read_bytes(), str(path)).size
+    """What to resize to, so that crops show whole objects."""
+    width, height = _own_size(data)
     return "null" if width <= MOST_WIDTH else f"[{MOST_WIDTH}, {round(height * MOST_WIDTH / width)}]"
+
+
+def _own_size(data: DataSet) -> tuple[int, int]:
+    """(width, height) of the first image, which stands for all."""
+    path = data.root / data.splits["train"][0].image
+    return decode_image(path.read_bytes(), str(path)).size
+
+
+def _crops(source: DataSet, target: DataSet) -> str:
+    """Crops no larger than small images, or padding would be most of them; nothing where those of the preset fit."""
+    widths, heights = zip(_own_size(source), _own_size(target), strict=True)
+    width, height = (min(CROP, max(sides)) for sides in (widths, heights))
+    if (width, height) == (CROP, CROP):
+        return ""
+    crop = f"crop: [{width}, {height}]"
+    return (
+        f"\n# The images are smaller than the {CROP} pixels that crops have otherwise.\n"
+        f"warm_up: {{source: {{{crop}}}, target: {{{crop}}}}}\njoint: {{{crop}}}\nco_train: {{{crop}}}\n"
+    )
 
 
 def _write_lists(data: DataSet) -> None:

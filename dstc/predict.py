@@ -79,7 +79,8 @@ def predict_all(options: argparse.Namespace) -> None:
     views = Views(options.flip, options.scales, options.window)
     written = kinds_for(trained[0], options.write)
     require_writable(options.out)
-    write_about(options.out, trained, size=_size_in_words(options, trained[0]), views=views)
+    seen_at = _size_in_words(options, trained[0])
+    write_about(options.out, trained, written, weights=options.weights, size=seen_at, views=views)
     problems = []
     with progress(total=len(images), desc="predicting", unit="image") as bar:
         for name, path in images.items():

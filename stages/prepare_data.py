@@ -10,6 +10,7 @@ together; nothing is written then.
 from __future__ import annotations
 
 import argparse
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -39,7 +40,10 @@ def prepare(params: Params) -> None:
     if not embedded:
         with atomic_folder(WORLD) as folder:
             (folder / "README.txt").write_text(NO_WORLD, encoding="utf-8")  # DVC needs the output to exist
+    ignored = INDEX_SOURCE.parent / ".gitignore"  # DVC's, tracked by git: not to be missed when a later stage fails
     with atomic_folder(INDEX_SOURCE.parent) as folder:
+        if ignored.exists():
+            shutil.copyfile(ignored, folder / ignored.name)
         for index in indexed.indexes:
             save_index(index, folder / f"{index.domain}.json")
     print(summary_table(indexed.indexes), *(f"note: {note}" for note in indexed.notes), sep="\n")

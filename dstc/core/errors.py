@@ -53,8 +53,12 @@ def exit_on_user_error() -> Iterator[None]:
     try:
         with listening():
             yield
+        sys.stdout.flush()
     except UserError as error:
         _end(str(error))
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's end would try once more
+        raise SystemExit(1) from None
     except OSError as error:  # a full disk, a folder that cannot be written, a file where a folder belongs
         if not names_its_cause(error):
             raise

@@ -20,6 +20,7 @@ from dstc.core.files import atomic_write
 
 FORMAT = "dstc network 1"
 SAFETENSORS = ".safetensors"  # the ending by which such a file is told from torch's own
+EXPORTED = (".pt2", ".onnx")  # what dstc.export writes beside it
 
 AS_RELEASED: Mapping[str, Any] = MappingProxyType(
     {"head": "deeplab_v2", "levels": None, "head_channels": None, "output_stride": 8, "atrous_rates": [6, 12, 18, 24]}
@@ -103,6 +104,8 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 def read_described(path: Path, weights: str = "ema") -> tuple[dict[str, Any], Mapping[str, Tensor]]:
     """The description and the `weights` (one of WEIGHTS) that `save_network` wrote."""
+    if path.suffix in EXPORTED:
+        raise UserError(f"{path}: is an exported program, which needs none of this project; name the checkpoint itself")
     content = read_tensors(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path}: not a checkpoint of this project; initial weights go to model.initial_weights")

@@ -1,4 +1,4 @@
-"""A trained network, or the average of several, as a program that needs none of this project: torch's own (.pt2) or ONNX (.onnx).
+"""A trained network, or the average of several, as a program that needs none of this project: .pt2 (torch's own) or .onnx.
 
 It is read back and run beside the network before it is kept.
 """

@@ -65,8 +65,10 @@ def write_results(
             make(image, label, trained).save(partial, **options)
 
 
-def write_about(out: Path, trained: Sequence[Trained], *, size: str, views: Views) -> None:
-    """Say what the values in the label maps mean, which networks predicted them, and how."""
+def write_about(
+    out: Path, trained: Sequence[Trained], kinds: Sequence[str], *, weights: str, size: str, views: Views
+) -> None:
+    """Say what the values in the label maps mean, which folders are of this run, which networks predicted them, and how."""
     first = trained[0]
     ids = first.label_ids or [None] * len(first.classes)
     classes = [
@@ -76,5 +78,12 @@ def write_about(out: Path, trained: Sequence[Trained], *, size: str, views: View
         )
     ]
     networks = [{"file": str(one.path), **one.description} for one in trained]
-    about = {"classes": classes, "seen_at": size, "views": asdict(views), "averaged_networks": networks}
+    about = {
+        "written": list(kinds),
+        "weights": weights,
+        "classes": classes,
+        "seen_at": size,
+        "views": asdict(views),
+        "averaged_networks": networks,
+    }
     write_text(out / ABOUT, json.dumps(about, indent=1) + "\n")

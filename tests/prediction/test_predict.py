@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from dstc.models.normalization import NORMALIZATIONS
 from dstc.predict import main
 from dstc.prediction.trained import load_trained, size_seen
 from tests.models.small import small_network
+from tests.pipeline.project import ROOT
 
 CPU = torch.device("cpu")
 NAMES, COLORS = (
@@ -114,12 +117,31 @@ def test_no_folder_is_listed_for_each_image(here: Path, monkeypatch: pytest.Monk
     assert len(files(here / "out/overlays")) == 5
 
 
+@pytest.mark.usefixtures("here")
+def test_an_exported_program_is_no_network_to_predict_with(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["a.pt2", "photos"])
+    assert (
+        "a.pt2: is an exported program, which needs none of this project; name the checkpoint"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_reader_that_has_read_enough_ends_it_without_a_traceback(here: Path) -> None:
+    command = f"{sys.executable} -m dstc.predict a.pt | true"
+    ended = subprocess.run(
+        ["bash", "-c", command], cwd=here, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, check=False
+    )
+    assert ended.stderr == b""
+
+
 def test_about_json_says_what_the_values_mean_and_how_they_came_to_be(here: Path) -> None:
     main(["a.pt", "photos", "--flip", "--scales", "0.5,1"])
     about = json.loads((here / "predictions/about.json").read_text())
     assert about["classes"][1] == {"train_id": 1, "label_id": 300, "name": "rail", "color": [40, 50, 60]}
     assert about["views"] == {"flip": True, "scales": [0.5, 1.0], "window": None}
     assert about["seen_at"] == "as many pixels as 48x32"
+    assert (about["written"], about["weights"]) == (["train_ids", "label_ids", "colors", "overlays"], "ema")
     assert [network["file"] for network in about["averaged_networks"]] == ["a.pt"]
     assert about["averaged_networks"][0]["trained"] == "source_biased"
 

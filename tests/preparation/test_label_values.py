@@ -83,6 +83,19 @@ def test_the_draft_is_a_preset_that_names_every_value_once(tmp_path: Path) -> No
     assert preset["data"]["source"] == {"layout": "folders", "resize": None, "held_out": 0}
 
 
+@pytest.mark.parametrize(("width", "height", "crop"), [(96, 64, [96, 64]), (300, 150, [192, 150]), (640, 480, None)])
+def test_crops_are_no_larger_than_small_images(tmp_path: Path, width: int, height: int, crop: list[int] | None) -> None:
+    for path in data(tmp_path).rglob("*.jpg"):
+        trees.write_photo(path, size=(width, height))
+    preset = drafted(tmp_path)
+    found = [
+        preset.get("joint"),
+        preset.get("co_train"),
+        *preset.get("warm_up", {"source": None, "target": None}).values(),
+    ]
+    assert found == [crop and {"crop": crop}] * 4
+
+
 def test_colors_are_drafted_as_colors_and_black_as_void(tmp_path: Path) -> None:
     data(tmp_path, lambda *_: colors((0, 0, 0), (3, 3, 3), (128, 64, 128)))
     assert own(tmp_path) == ({"class_030303": ["#030303"], "class_804080": ["#804080"]}, ["#000000"], None, [])

@@ -50,6 +50,15 @@ def test_three_indexes_and_a_note_in_place_of_the_world_are_written(
     assert "target_train  4       4" in capsys.readouterr().out
 
 
+def test_what_dvc_left_for_git_in_the_folder_of_the_indexes_stays(project: Path) -> None:
+    ignored = project / "data/index/.gitignore"
+    ignored.parent.mkdir(parents=True)
+    ignored.write_text("/source.json\n")
+    run(project)
+    assert ignored.read_text() == "/source.json\n"
+    assert files(project / "data/index") == [".gitignore", "source.json", "target_train.json", "target_val.json"]
+
+
 def test_the_embedded_world_is_built_and_indexed(project: Path) -> None:
     run(
         project,
