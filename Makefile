@@ -2,7 +2,7 @@
 #
 #   PYTHON=python3.12   the interpreter the environment is made from
 #   TORCH="..."         what pip installs for torch instead of requirements/torch.txt, such as another CUDA or a CPU build
-#   VENV=path           use this environment instead of .venv (it is not built or changed if it is your own: see README)
+#   VENV=path           the environment's folder, instead of .venv; after `touch path/.dstc-ready`, one of your own stays as it is
 
 PYTHON ?= python3
 VENV ?= .venv

@@ -1,4 +1,4 @@
-"""The picture in README: an image, the truth, the warm-up on the target and the average of both branches, side by side.
+"""The picture in README: image, truth, warm-up on the target, joint training and the average of both branches, in a row.
 
     python -m docs.strip [PICTURE ...]      writes docs/strip.png
 
@@ -22,12 +22,13 @@ PANELS = {
     "input": "image",
     "truth": "truth",
     "warm-up target": "warm-up on the labeled target images",
+    "joint training": "joint training",
     "average of branches": "co-training, average of both branches",
 }
 
 
 def strip(pictures: Sequence[Path]) -> list[Panel]:
-    """Four panels of each picture; titles stand above the first row alone."""
+    """Five panels of each picture; titles stand above the first row alone."""
     rows: list[list[Panel]] = []
     for path in pictures:
         panels = dict(read_panels(path))
