@@ -24,7 +24,11 @@ BASELINES = (  # of which the better of two lengths counts
     ("joint", WARM_UP, "none"),
     ("all_labels", WARM_UP, "none"),
 )
-LAST = {"evaluate.weights": "last"}  # what the first rows were scored with, before there were averaged networks
+AS_THEN = {  # what params.yaml had when the first rows were measured
+    "evaluate.weights": "last",
+    "co_train.combination": "differentiated",
+    "co_train.color_augmentation": "none",
+}
 COMBINATIONS = {"": "differentiated", "_whole_images": "whole_images"}
 BETTER = "the better of source and target, by seed"
 
@@ -37,7 +41,7 @@ def of_world(world: dict[str, int]) -> dict[str, Any]:
         "co_train.iterations": CO_TRAINING,
     }
     seeds = {"data.world.seed": world["world"], "seed": world["seed"], "split.seed": world["seed"]}
-    return {**seeds, **lengths, **LAST}
+    return {**seeds, **lengths, **AS_THEN}
 
 
 def jobs() -> Iterator[Job]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dstc.presets import parse_settings
-from experiments.studies.compare import LAST
+from experiments.studies.compare import AS_THEN
 from experiments.studies.variants import SWITCHED_OFF, WHOLE
 from experiments.study import BRANCHES, Job, Study, scores_in_one_row
 from experiments.tables import Layout
@@ -24,7 +24,7 @@ def question(
     base: str | None,
     seeds: Sequence[int] = (0, 1, 2),
     more: Sequence[str] = (),
-    always: Mapping[str, Any] = LAST,
+    always: Mapping[str, Any] = AS_THEN,
 ) -> Study:
     def jobs() -> Iterator[Job]:
         for group, changes in groups.items():

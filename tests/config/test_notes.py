@@ -56,12 +56,14 @@ def test_batch_statistics_beside_those_that_are_kept_are_refused(
     [
         (
             {"co_train": {"cross_supervision": False}},
-            "co_train.class_mix, co_train.confidence_threshold, co_train.cross_supervision_start: no effect, for "
+            "co_train.class_mix, co_train.color_augmentation, co_train.confidence_threshold, "
+            "co_train.cross_supervision_start: no effect, for "
             "co_train.cross_supervision is false",
         ),
         (
             {"co_train": {"cross_supervision_start": 0.9999}},
-            "co_train.class_mix, co_train.confidence_threshold, co_train.cross_supervision: no effect, for "
+            "co_train.class_mix, co_train.color_augmentation, co_train.confidence_threshold, "
+            "co_train.cross_supervision: no effect, for "
             "co_train.cross_supervision_start is after the last iteration",
         ),
         (
