@@ -88,8 +88,8 @@ def draw_lines(
     for name, values in lines.items():
         by_number = values.groupby(level=0)
         mean, spread = by_number.mean(), by_number.std().fillna(0)
-        (line,) = axes.plot(mean.index, mean, marker="o", label=name)
-        axes.fill_between(mean.index, mean - spread, mean + spread, alpha=0.2, color=line.get_color(), linewidth=0)
+        bars = axes.errorbar(mean.index, mean, yerr=spread, marker="o", capsize=3, label=name)
+        axes.fill_between(mean.index, mean - spread, mean + spread, alpha=0.2, color=bars[0].get_color(), linewidth=0)
     if ceiling:
         axes.axhline(ceiling[1], color="gray", linestyle="--", label=ceiling[0])
     numbers = sorted({number for values in lines.values() for number in values.index})
@@ -99,7 +99,7 @@ def draw_lines(
     axes.set_xlabel(over)
     axes.set_ylabel("mIoU, percent")
     axes.grid(alpha=0.4)
-    figure.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     with rc_context({"svg.hashsalt": "dstc"}):  # or the names in the file change from run to run
         figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
 

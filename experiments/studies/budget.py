@@ -122,7 +122,7 @@ def row_key(data: str, seed: int, method: str, labels: int, iterations: int, bef
 
 LINES = {  # methods and networks in the pictures
     ("joint", "one"): "joint training",
-    ("joint", "pair"): "joint training, two networks averaged",
+    ("joint", "pair"): "two of them averaged, so many each",
     ("mean_teacher", "one"): "mean teacher",
     ("co_training_paper", "average"): "DSTC as published",
     ("co_training", "average"): "DSTC, recommended setting",
