@@ -34,7 +34,7 @@ Seen = dict[str, LabeledBatch | Tensor]
 
 SOURCE_BIASED, TARGET_BIASED = "source_biased", "target_biased"
 SOURCE_BIASED_LOSSES = ("source_cross_entropy", "alignment", "target_cross_entropy", "cross_supervision")
-TARGET_BIASED_LOSSES = ("combined_cross_entropy", "cross_supervision")
+TARGET_BIASED_LOSSES = ("combined_cross_entropy", "target_cross_entropy", "cross_supervision")
 CONFIDENT_SHARE = "confident_share"  # percent, of a branch's pseudo-labels
 PASTE = "paste"
 CLASS_MIX_DRAW = {SOURCE_BIASED: "class_mix_source_biased", TARGET_BIASED: "class_mix_target_biased"}

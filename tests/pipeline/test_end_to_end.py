@@ -27,6 +27,7 @@ LOSSES = {
         "source_biased/target_cross_entropy",
         "source_biased/cross_supervision",
         "target_biased/combined_cross_entropy",
+        "target_biased/target_cross_entropy",
         "target_biased/cross_supervision",
         "source_biased/confident_share",
         "target_biased/confident_share",
