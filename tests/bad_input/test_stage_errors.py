@@ -247,7 +247,7 @@ def test_a_loss_that_is_switched_off_has_an_empty_column(without_switched_off_te
     plots = YAML(typ="safe").load(ROOT / "dvc.yaml")["plots"]
     files = [settings["y"] for plot in plots if isinstance(plot, dict) for settings in plot.values()]
     columns = [column for file in files for column in file.get("metrics/losses_co_train.csv", [])]
-    assert len(columns) == 8
+    assert len(columns) == 9
     assert [column for column in columns if column not in rows[0]] == []
     off = [column for column in columns if column.endswith(("/cross_supervision", "/alignment", "/confident_share"))]
     assert {row[column] for row in rows for column in off} == {""}
