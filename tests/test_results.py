@@ -272,7 +272,7 @@ def test_the_leads_of_each_seed_are_those_of_their_rows() -> None:
     assert f"co-training is {gap(recommended, pair)} points ahead of such a pair." in readme
     minutes = BUDGET.query("network in ('average', 'one') and weights == 'averaged'").groupby(["method", "iterations"])
     took = minutes.minutes.mean()
-    assert f"It took {took['co_training', RECOMMENDED]:.0f} minutes of one core, joint training " \
+    assert f"Co-training took {took['co_training', RECOMMENDED]:.0f} minutes of one core, joint training " \
         f"{took['joint', 2000]:.0f}." in readme  # fmt: skip
 
 
