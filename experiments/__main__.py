@@ -25,6 +25,7 @@ from experiments.studies.questions import own
 from experiments.tables import draw_curve, table, values_of
 from experiments.tasks import PROJECT, plan
 
+NAMES = {"digest": str, "commit": str}  # of hexadecimal digits, which may look like a number
 RESULTS = PROJECT / "experiments" / "results"
 
 
@@ -44,7 +45,7 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # the stages get Ctrl-C too, and save
         slots = given.gpus.split(",") if given.gpus else [None] * given.processes
         run_missing(jobs, Rows(path, study.columns, given.commit), slots)
-    rows = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=study.columns)
+    rows = pd.read_csv(path, dtype=NAMES) if path.exists() else pd.DataFrame(columns=study.columns)
     if "digest" in study.columns:
         rows = rows[rows["digest"].isin([task.digest for task in jobs.values()])]
     if rows.empty:
