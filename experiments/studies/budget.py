@@ -54,7 +54,7 @@ def jobs() -> Iterator[Job]:
         for labels in (5, 50, 150):
             yield joint(CARLA_CAMVID, seed, 1000, labels)
             yield joint(CARLA_CAMVID, seed, 2000, labels)
-            yield co_training(CARLA_CAMVID, seed, 2000, labels=labels)
+            yield co_training(CARLA_CAMVID, seed, 1000, labels=labels)
     for seed in SEEDS:
         yield from (joint(EMBEDDED, seed, iterations, 50) for iterations in (1000, 4000, 8000))
         for method in ("co_training", "co_training_paper"):
