@@ -5,7 +5,7 @@ loops over images and classes, written out in bench/straightforward.py; ours is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -27,7 +27,7 @@ from dstc.method.target_preferred_alignment import class_sums, target_preferred_
 from dstc.training.context import TrainingContext
 from dstc.training.cross_entropy import cross_entropy
 from dstc.training.failure_snapshot import FailureSnapshot
-from dstc.training.learner import finite_losses
+from dstc.training.learner import Learner, finite_losses
 
 AT_LEAST = {256: 2.0, 512: 2.5}
 ROUNDS = {256: 2, 512: 1}
@@ -42,9 +42,10 @@ def rows() -> Iterator[Row]:
     for crop, at_least in AT_LEAST.items():
         slow, ours = _whole_steps(crop)
         yield times_as_fast(f"a step at {crop}x{crop}", slow, ours, "s", at_least=at_least)
-    rest, updates = (cost / 1000 for cost in _all_but_networks())
+    rest, updates, averages = (cost / 1000 for cost in _all_but_networks())
     yield share_of("all but networks and cross entropy, of a step at 512x512", ours, rest, "s", at_most=0.03)
     yield share_of("SGD, check of gradients and failure snapshot, of a step at 512x512", ours, updates, "s")
+    yield share_of("moving averages of both networks, of a step at 512x512", ours, averages, "s")
 
 
 def _whole_steps(crop: int) -> tuple[float, float]:
@@ -103,8 +104,9 @@ class _Costless(nn.Module):
         return self.logits
 
 
-def _all_but_networks() -> tuple[float, float]:
-    """Milliseconds of a step beside its passes and cross entropies, and of what the weights of two networks cost it."""
+def _all_but_networks() -> tuple[float, float, float]:
+    """Milliseconds of a step beside its passes and cross entropies; of what the weights of two networks cost it; and of
+    their averages."""
     params = params_of(Case(CROP))
     context = TrainingContext.of(params, CITYSCAPES_19)
     val, batch = ValidationImages(DomainIndex("target_val", (), (), {}, ()), []), random_batch(CROP, IMAGES)
@@ -115,12 +117,17 @@ def _all_but_networks() -> tuple[float, float]:
         (lambda: trainer.step(1, batch, 1e-4, Path("nowhere")), 1),
         (lambda: cross_entropy(logits, label).backward(), 5),
     )
-    (updates,) = cpu_milliseconds((_updates(context), 1))
-    return whole - 5 * one_cross_entropy, updates
-
-
-def _updates(context: TrainingContext) -> Callable[[], None]:
     learners = [context.learner(name, context.networks.new()) for name in ("source_biased", "target_biased")]
+    updates, averages = cpu_milliseconds((_updates(learners), 1), (lambda: _average(learners), 1))
+    return whole - 5 * one_cross_entropy, updates, averages
+
+
+def _average(learners: Sequence[Learner]) -> None:
+    for learner in learners:
+        learner.update_average()
+
+
+def _updates(learners: Sequence[Learner]) -> Callable[[], None]:
     snapshot = FailureSnapshot({learner.name: learner.network for learner in learners})
     for learner in learners:
         for parameter in learner.network.parameters():
