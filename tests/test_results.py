@@ -279,7 +279,7 @@ def test_the_leads_of_each_seed_are_those_of_their_rows() -> None:
 def test_the_levers_are_those_of_their_rows() -> None:
     rows = rows_of("levers").query("seed == 0 and weights == 'averaged'")
     expected = []
-    for lever in LEVERS:
+    for lever in (*LEVERS, "classes of labeled images pasted as well"):
         scores = rows[rows.method == lever].set_index("network").miou
         if len(scores):
             expected.append([lever, *(f"{scores[name]:.1f}" for name in ("source_biased", "target_biased", "average"))])

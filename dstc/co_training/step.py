@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-import torch
 from torch import Tensor, nn
 
 from dstc.core import processes
@@ -44,8 +43,9 @@ CLASS_MIX_DRAW = {SOURCE_BIASED: "class_mix_source_biased", TARGET_BIASED: "clas
 class Method:
     """The switches of a step, under the names of section `co_train`.
 
-    The defaults are those of presets/_recommended.yaml, for users of `dstc.api`; the pipeline sets every one. With a
-    `confidence_threshold` the weight of cross supervision is the share of pixels surer than it; no pixel is left out.
+    The defaults are the method as published, with teachers in eval mode, for users of `dstc.api`; the pipeline sets every
+    one, and presets/_recommended.yaml adds to the method. With a `confidence_threshold` the weight of cross supervision is
+    the share of pixels surer than it; no pixel is left out.
     """
 
     combination: str = "differentiated"  # or "differentiated_and_target", "whole_images"
@@ -54,7 +54,6 @@ class Method:
     cross_supervision: bool = True
     cross_supervision_weight: float = 1.0
     class_mix: bool = True
-    class_mix_labeled: float = 0.0
     teacher_batch_norm: str = "running"
     teachers_run: str = "in_turn"
     confidence_threshold: float = 0.0
@@ -163,8 +162,7 @@ class Teaching:
         labels, weight = self._labels_by(labeled_by)
         unlabeled = mixed = LabeledBatch(self.batch.unlabeled_target.image, labels)
         if self.method.class_mix:
-            foreground = self._foreground(student, unlabeled)
-            mixed = class_mix(foreground, unlabeled, self.choose(CLASS_MIX_DRAW[student], foreground.label))
+            mixed = class_mix(unlabeled, unlabeled, self.choose(CLASS_MIX_DRAW[student], unlabeled.label))
         mixed = LabeledBatch(self.augment(student, mixed.image), mixed.label)
         self.seen |= {f"pseudo_label_by_{labeled_by}": labels, f"mixed_for_{student}": mixed}
         return mixed, weight * self.method.cross_supervision_weight
@@ -175,20 +173,6 @@ class Teaching:
             _, share = self._labels.get(name, (None, None))
             if isinstance(share, Tensor):
                 learner.observe({CONFIDENT_SHARE: 100 * share})
-
-    def _foreground(self, student: str, unlabeled: LabeledBatch) -> LabeledBatch:
-        """What ClassMix takes classes from: the unlabeled images, the first of them replaced by labeled ones of the
-        student's own domain.
-
-        Deviation: with `class_mix_labeled`, as DACS pastes (Tranheden et al., WACV 2021); the released code mixes unlabeled
-        images with each other alone.
-        """
-        count = round(self.method.class_mix_labeled * len(unlabeled.image))
-        labeled = self.batch.source if student == SOURCE_BIASED else self.batch.labeled_target
-        return LabeledBatch(
-            torch.cat([labeled.image[:count], unlabeled.image[count:]]),
-            torch.cat([labeled.label[:count], unlabeled.label[count:]]),
-        )
 
     def _labels_by(self, name: str) -> tuple[Tensor, Tensor | float]:
         """Pseudo-labels of the whole unlabeled batch, and their weight."""

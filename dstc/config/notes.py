@@ -21,7 +21,6 @@ OFF: Mapping[str, Any] = {
     "alignment_counts_void": False,
     "class_mix": False,
     "cross_supervision_weight": 1,
-    "class_mix_labeled": 0,
     "color_augmentation": "none",
     "cross_supervision_start": 0,
     "confidence_threshold": 0,
@@ -119,11 +118,15 @@ def _unused_switches(params: Params) -> Iterator[tuple[str, list[str]]]:
     """(why, switches of co_train)."""
     settings = params.co_train
     begins = ceil(settings.cross_supervision_start * settings.iterations) < settings.iterations
-    labels, of_labels = (
-        settings.cross_supervision and begins,
-        ["class_mix", "color_augmentation", "cross_supervision_weight"],
-    )
-    of_labels += ["class_mix_labeled", "confidence_threshold", "teachers_run", "update"]
+    labels = settings.cross_supervision and begins
+    of_labels = [
+        "class_mix",
+        "color_augmentation",
+        "cross_supervision_weight",
+        "confidence_threshold",
+        "teachers_run",
+        "update",
+    ]
     if not settings.cross_supervision:
         yield "co_train.cross_supervision is false", [*of_labels, "cross_supervision_start"]
     elif not begins:
@@ -138,8 +141,6 @@ def _unused_switches(params: Params) -> Iterator[tuple[str, list[str]]]:
         yield "co_train.alignment_weight is 0", ["alignment_counts_void"]
         if not labels:
             yield "nobody is taught without cross supervision and alignment", ["teachers", "teacher_batch_norm"]
-    if labels and not settings.class_mix:
-        yield "co_train.class_mix is false", ["class_mix_labeled"]
     if settings.combination == "whole_images":
         yield "co_train.combination is whole_images", ["paste_with_replacement"]
     if settings.lr_ramp_iterations == 1:

@@ -197,7 +197,6 @@ class CoTrain(Training):
     cross_supervision_start: Annotated[float, Field(ge=0, lt=1)]
     cross_supervision_weight: Annotated[float, Field(ge=0, le=100)]
     class_mix: bool
-    class_mix_labeled: Annotated[float, Field(ge=0, le=1)]
     color_augmentation: Literal["none", "mild", "strong"]
     student_batch_norm: Literal["batch", "running"]
     teacher_batch_norm: Literal["running", "batch"]
@@ -219,13 +218,6 @@ class CoTrain(Training):
             raise ValueError(
                 f"data combination 2 pastes one source image into each labeled target image, so batch.source "
                 f"({self.batch.source}) must be at least batch.labeled_target ({self.batch.labeled_target})"
-            )
-        pasted, batch = round(self.class_mix_labeled * self.batch.unlabeled_target), self.batch
-        if pasted > min(batch.source, batch.labeled_target):
-            raise ValueError(
-                f"class_mix_labeled ({self.class_mix_labeled}) takes {pasted} labeled images of each domain for "
-                f"batch.unlabeled_target {batch.unlabeled_target}, but there are batch.source {batch.source} and "
-                f"batch.labeled_target {batch.labeled_target}; lower it, or raise these"
             )
         return self
 

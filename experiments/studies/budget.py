@@ -33,7 +33,6 @@ AS_PUBLISHED: Changes = {
     "co_train.teachers": "branches",
     "co_train.confidence_threshold": 0.0,
     "co_train.cross_supervision_start": 0.0,
-    "co_train.class_mix_labeled": 0.0,
     "co_train.color_augmentation": "none",
 }
 KINDS = {"last": "", "averaged": "_ema"}  # of weights, and what their columns in a validation curve end with

@@ -21,7 +21,6 @@ COMBINATION_2 = "B2 sees combination 2 alone"
 LEVERS: Mapping[str, Mapping[str, Any]] = {
     BASE: {},
     COMBINATION_2: {"co_train.combination": "differentiated"},
-    "classes of labeled images pasted as well": {"co_train.class_mix_labeled": 0.5},
     "no color augmentation": {"co_train.color_augmentation": "none"},
     "both start from 600 iterations of joint training": {
         "co_train.initialization": "both_from_joint",
@@ -53,7 +52,6 @@ def _averaged_weights(rows: pd.DataFrame) -> pd.DataFrame:
 # What the preset has as this is measured, so that rows keep their meaning when the preset takes over what pays.
 RECOMMENDED: Mapping[str, Any] = {
     "co_train.combination": "differentiated_and_target",
-    "co_train.class_mix_labeled": 0.0,
     "co_train.color_augmentation": "strong",
     "co_train.teachers": "averaged",
     "co_train.confidence_threshold": 0.9,

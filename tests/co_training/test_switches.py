@@ -31,7 +31,6 @@ SWITCHES: dict[str, Any] = {  # on; they are off in OFF or as here
     "class_mix": True,
     "color_augmentation": "mild",
     "cross_supervision_weight": 0.5,
-    "class_mix_labeled": 0.5,
     "cross_supervision_start": 0.5,
     "confidence_threshold": 0.5,
     "teachers": "averaged",

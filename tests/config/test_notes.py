@@ -147,10 +147,6 @@ def test_batch_statistics_beside_those_that_are_kept_are_refused(
             "model.batch_norm_affine, model.batch_norm_statistics, co_train.student_batch_norm, "
             "co_train.teacher_batch_norm, evaluate.batch_norm: no effect, for model.backbone 'pvt_v2_b2' has no BatchNorm",
         ),
-        (
-            {"co_train": {"class_mix": False, "class_mix_labeled": 0.5}},
-            "co_train.class_mix_labeled: no effect, for co_train.class_mix is false",
-        ),
         ({"split": {"file": "own.txt"}}, "split.seed: no effect, for split.file names the labeled images"),
         ({"data": {"own.class_names": ["road"]}}, "data.own.class_names: no effect, for data.classes is cityscapes_19"),
         (
