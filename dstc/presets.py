@@ -285,7 +285,15 @@ def _merge_into_params(name: str, settings: Sequence[str]) -> None:
     print("\n".join(changes(before, after, shape)) or f"{PARAMS} already holds preset '{name}'")
     for key, value in kept(read_preset(name), before).items():  # perhaps left by another preset: let the user see them
         if value_at(after, key) == value and value_at(parse_settings(settings), key) is None:
-            print(f"{key}: kept {override_value(value) if isinstance(value, list) else value}")
+            shown = override_value(value) if isinstance(value, list) else value
+            print(f"{key}: kept {shown}{_of_a_layout(key, before, after)}")
+
+
+def _of_a_layout(key: str, before: Tree, after: Tree) -> str:
+    """What to say of a path that was for another layout."""
+    layout = f"data.{key.removeprefix('paths.')}.layout"
+    old, new = value_at(before, layout), value_at(after, layout)
+    return "" if old == new else f", which params.yaml had as a folder of layout {old}; now {layout} is {new}"
 
 
 if __name__ == "__main__":

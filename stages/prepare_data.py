@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from dstc.config.params import Params, read_params
@@ -54,6 +55,11 @@ def check(params: Params) -> None:
     if params.paths.source == "embedded":
         raise UserError(
             "paths.source and paths.target are 'embedded', the built-in data set; --check is for folders of yours"
+        )
+    weights = Path(params.model.initial_weights)
+    if weights.is_absolute() and not weights.is_file():  # a warm-up would say so, after all of the data have been read
+        raise UserError(
+            f"model.initial_weights: there is no file {weights}; give the path of one, or a name such as imagenet"
         )
     indexed = index_domains(*_domains(params.paths, params.data), workers=params.runtime.workers)
     notes = [*indexed.notes, *remarks(*indexed.indexes)]

@@ -286,6 +286,16 @@ def test_merging_prints_what_changed_and_which_paths_it_kept(capsys: pytest.Capt
     ]
 
 
+@pytest.mark.usefixtures("project")
+def test_merging_says_of_which_layout_a_kept_path_was(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["gta5_cityscapes", *PATHS])
+    main(["synthia_cityscapes"])
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "paths.source: kept /data/a b, which params.yaml had as a folder of layout gta5; now data.source.layout is synthia",
+        "paths.target: kept /data/target",
+    ]
+
+
 # --- flags
 
 AWKWARD = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dstc.core.places import CO_TRAIN
 from dstc.evaluation.rows import AVERAGE, BRANCHES, JOINT
 
 COMPARED = {JOINT: "joint training", "warm_up_target": "the target warm-up"}
@@ -44,7 +45,7 @@ def verdict(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [
         in_short,
         f"The better branch, the {name.replace('_', '-')} one, reaches {_percent(score)}, {_compared(branch)} joint "
-        "training.",
+        f"training: {CO_TRAIN / name}.pt.",
         *_by_class(rows[AVERAGE]["iou"], rows[JOINT]["iou"]),
         f"One seed: on the built-in data set, the average's lead or lag varies by {SPREAD} points from seed to seed "
         f"(standard deviation){', so this run alone does not decide it' if abs(average) < 2 * SPREAD else ''}.",

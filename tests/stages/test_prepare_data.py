@@ -205,6 +205,15 @@ def test_a_check_tells_what_is_found_and_writes_nothing(
     assert not (project / "data").exists()
 
 
+def test_a_check_misses_a_file_of_weights_before_it_reads_the_data(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["prepare_data", "--check"])
+    with pytest.raises(SystemExit):
+        run(project, model={"initial_weights": "/nowhere/weights.pth"})
+    assert "error: model.initial_weights: there is no file /nowhere/weights.pth; give" in capsys.readouterr().err
+
+
 def test_a_check_of_the_embedded_world_is_refused(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
