@@ -36,6 +36,10 @@ LEVERS: Mapping[str, Mapping[str, Any]] = {
     "4 unlabeled images instead of 2": {"co_train.batch.unlabeled_target": 4},
     "decay of averages .999": {"optim.ema_decay": 0.999},
     "mild color augmentation": {"co_train.color_augmentation": "mild"},
+    "no class weights in co-training": {"co_train.class_weights": "none"},
+    "teachers with batch statistics": {"co_train.teacher_batch_norm": "batch"},
+    "learning rate at 0.555 of its start at the end": {"co_train.schedule_iterations": 2083},
+    "backbone at three times the learning rate": {"optim.backbone_multiplier": 3.0},
 }
 
 
@@ -58,6 +62,8 @@ RECOMMENDED: Mapping[str, Any] = {
     "co_train.cross_supervision_start": 0.25,
     "co_train.cross_supervision_weight": 1.0,
     "co_train.learning_rate": 0.004,
+    "co_train.class_weights": "inverse_log",
+    "co_train.teacher_batch_norm": "running",
     "optim.ema_decay": 0.99,
 }
 COLUMNS = ("data", "seed", "method", "network", "weights", "labels", "iterations", "total_iterations", "miou", "minutes",
