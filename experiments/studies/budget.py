@@ -48,6 +48,7 @@ def jobs() -> Iterator[Job]:
         yield from (alone(CARLA_CAMVID, seed, name, 2000) for name in ("target", "all_labels"))
         yield joint_pair(CARLA_CAMVID, seed, 2000)
         yield co_training(CARLA_CAMVID, seed, 2000, "co_training_paper")
+    yield joint(CARLA_CAMVID, 0, 4000)
     yield co_training(CARLA_CAMVID, 0, 4000)
     for seed in SEEDS[:2]:
         for labels in (5, 50, 150):
