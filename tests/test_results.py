@@ -325,6 +325,8 @@ def test_the_leads_of_each_seed_are_those_of_their_rows() -> None:
     assert f"and the better branch, one network, {gap(branch, joint)}." in readme
     assert f"on the others the lead is {(recommended - joint).drop(0).mean():+.1f}." in readme
     assert f"co-training is {gap(recommended, pair)} points ahead of such a pair." in readme
+    few, many = budget("co_training", "average", RECOMMENDED)[0], budget("joint", "one", 2000, labels=50)[0]
+    assert f"joint training does with 50 ({few:.1f} and {many:.1f}, first seed)." in readme
     without = budget("co_training_no_unlabeled", "average", RECOMMENDED)
     assert f"(`co_train.cross_supervision=false`) the average has {spread(without)}." in readme
     minutes = BUDGET.query("network in ('average', 'one') and weights == 'averaged' and labels == 15")
