@@ -291,9 +291,11 @@ def _merge_into_params(name: str, settings: Sequence[str]) -> None:
 
 def _of_a_layout(key: str, before: Tree, after: Tree) -> str:
     """What to say of a path that was for another layout."""
-    layout = f"data.{key.removeprefix('paths.')}.layout"
+    if not key.startswith("paths."):
+        return ""
+    layout = f"data.{'source' if key == 'paths.source' else 'target'}.layout"
     old, new = value_at(before, layout), value_at(after, layout)
-    return "" if old == new else f", which params.yaml had as a folder of layout {old}; now {layout} is {new}"
+    return "" if old in (new, None) else f", which was for data of layout {old}; now {layout} is {new}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measured rows in CSV files that git keeps. Rows are added as they come, and none is ever changed."""
+"""Measured rows in CSV files that git keeps. Rows are added as they come, and no figure is ever changed."""
 
 from __future__ import annotations
 

@@ -291,7 +291,7 @@ def test_merging_says_of_which_layout_a_kept_path_was(capsys: pytest.CaptureFixt
     main(["gta5_cityscapes", *PATHS])
     main(["synthia_cityscapes"])
     assert capsys.readouterr().out.splitlines()[-2:] == [
-        "paths.source: kept /data/a b, which params.yaml had as a folder of layout gta5; now data.source.layout is synthia",
+        "paths.source: kept /data/a b, which was for data of layout gta5; now data.source.layout is synthia",
         "paths.target: kept /data/target",
     ]
 

@@ -202,7 +202,7 @@ LINES = {
     "joint training": ("joint", "one"),
     "two jointly trained networks, averaged": ("joint", "pair"),
     "mean teacher": ("mean_teacher", "one"),
-    "DSTC as published": ("co_training_paper", "average"),
+    "DSTC without additions": ("co_training_paper", "average"),
     "**DSTC, recommended setting**": ("co_training", "average"),
     "the same without unlabeled images": ("co_training_no_unlabeled", "average"),
     "all target labels": ("all_labels", "one"),
@@ -219,9 +219,10 @@ def budget(method: str, network: str, iterations: int, weights: str = "averaged"
 
 
 def best_joint(labels: int = 15) -> pd.Series:
-    """At that of its lengths which has the best mean."""
+    """At the best by mean of those of its lengths that have the most seeds."""
     own = BUDGET.query("method == 'joint' and network == 'one' and weights == 'averaged' and labels == @labels")
-    return budget("joint", "one", own.groupby("iterations").miou.mean().idxmax(), labels=labels)
+    lengths = own.groupby("iterations").miou.agg(["count", "mean"]).query("count == count.max()")
+    return budget("joint", "one", lengths["mean"].idxmax(), labels=labels)
 
 
 def better_branch(method: str, iterations: int, labels: int = 15) -> pd.Series:
@@ -266,10 +267,11 @@ def rows_of_labels() -> Table:
         [
             str(labels),
             str(len(average)),
-            *(spread(values) for values in (best_joint(labels), average, branch)),
-            gap(average, best_joint(labels)),
+            *(spread(values) for values in (joint, average, branch)),
+            gap(average, joint),
         ]
         for labels in numbers
+        for joint in [budget("joint", "one", OVER_LABELS["joint"], labels=labels)]
         for average in [budget("co_training", "average", SHORT, labels=labels)]
         for branch in [better_branch("co_training", SHORT, labels)]
     ]
@@ -321,7 +323,11 @@ def test_the_leads_of_each_seed_are_those_of_their_rows() -> None:
     recommended, branch = budget("co_training", "average", RECOMMENDED), better_branch("co_training", RECOMMENDED)
     joint, pair = best_joint(), budget("joint", "pair", 2000)
     readme = " ".join(README.read_text().split())
-    assert f"the average is {gap(recommended, joint)} points ahead of joint training" in readme
+    assert f"the average after 2,600 iterations is {gap(recommended, joint)} points ahead of joint training" in readme
+    behind = (COMPARED["joint", WITH] - CO_TRAINING).mean()
+    assert f"From random weights, an earlier setting was {behind:.1f} points behind over five seeds." in readme
+    page = " ".join(PAGE.read_text().split())
+    assert f"is {gap(branch, pair)} points ahead of that pair" in page
     assert f"and the better branch, one network, {gap(branch, joint)}." in readme
     assert f"on the others the lead is {(recommended - joint).drop(0).mean():+.1f}." in readme
     assert f"co-training is {gap(recommended, pair)} points ahead of such a pair." in readme

@@ -44,8 +44,8 @@ def verdict(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     average, branch = points.values()
     return [
         in_short,
-        f"The better branch, the {name.replace('_', '-')} one, reaches {_percent(score)}, {_compared(branch)} joint "
-        f"training: {CO_TRAIN / name}.pt.",
+        f"The better branch, the {name.replace('_', '-')} one ({CO_TRAIN / name}.pt), reaches {_percent(score)}, "
+        f"{_compared(branch)} joint training.",
         *_by_class(rows[AVERAGE]["iou"], rows[JOINT]["iou"]),
         f"One seed: on the built-in data set, the average's lead or lag varies by {SPREAD} points from seed to seed "
         f"(standard deviation){', so this run alone does not decide it' if abs(average) < 2 * SPREAD else ''}.",

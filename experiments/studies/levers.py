@@ -1,4 +1,5 @@
-"""Co-training on carla_camvid with one thing changed, each from the same warm-ups: seed 0, 15 labels, 1,000 iterations.
+"""Co-training on carla_camvid with one thing changed: seed 0, 15 labels, 1,000 iterations. All start from the same warm-ups
+but for those that change `optim`, which warm-ups have, too, and the one that starts from joint training.
 
 What the preset recommends was chosen here, and `budget` confirms it on other seeds. One seed: a difference below a point
 says nothing. `B2 sees combination 2 alone` is what was recommended before; it has three seeds, and seed 0 on two machines.

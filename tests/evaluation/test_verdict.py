@@ -29,7 +29,7 @@ def test_the_first_sentence_says_it_all_in_short_and_the_others_name_the_better_
     assert verdict({**rows(warm_up_source=17.0, warm_up_target=15.22), **BEHIND}) == [
         "The average of both branches has 36.8 mIoU, 2.0 below joint training (38.8), 21.6 above the target warm-up "
         "(15.2).",
-        "The better branch, the source-biased one, reaches 37.4, 1.4 below joint training: data/co_train/source_biased.pt.",
+        "The better branch, the source-biased one (data/co_train/source_biased.pt), reaches 37.4, 1.4 below joint training.",
         "By class, the average is furthest ahead in rider (+5.3), furthest behind in bus (-20.0) and road (-0.5).",
         "One seed: on the built-in data set, the average's lead or lag varies by 1.2 points from seed to seed (standard "
         "deviation), so this run alone does not decide it.",
@@ -39,8 +39,9 @@ def test_the_first_sentence_says_it_all_in_short_and_the_others_name_the_better_
 def test_a_clear_lead_and_a_tie_are_called_so():
     first, second, last = verdict(rows(joint=30.0, source_biased=29.96, target_biased=34.0, average=36.0))
     assert first == "The average of both branches has 36.0 mIoU, 6.0 above joint training (30.0)."
-    assert second.startswith("The better branch, the target-biased one, reaches 34.0, 4.0 above joint training: ")
-    assert second.endswith(" data/co_train/target_biased.pt.")
+    assert second.startswith(
+        "The better branch, the target-biased one (data/co_train/target_biased.pt), reaches 34.0, "
+    )
     assert last.endswith("(standard deviation).")
     first, second, _ = verdict(rows(joint=36.02, source_biased=36.0, target_biased=34.0, average=36.0))
     assert "level with joint training (36.0)" in first

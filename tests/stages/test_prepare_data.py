@@ -209,6 +209,7 @@ def test_a_check_misses_a_file_of_weights_before_it_reads_the_data(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["prepare_data", "--check"])
+    monkeypatch.delattr("stages.prepare_data.index_domains")
     with pytest.raises(SystemExit):
         run(project, model={"initial_weights": "/nowhere/weights.pth"})
     assert "error: model.initial_weights: there is no file /nowhere/weights.pth; give" in capsys.readouterr().err
