@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import shutil
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from dstc.config.params import Params, read_params
@@ -56,11 +55,6 @@ def check(params: Params) -> None:
         raise UserError(
             "paths.source and paths.target are 'embedded', the built-in data set; --check is for folders of yours"
         )
-    weights = Path(params.model.initial_weights)
-    if weights.is_absolute() and not weights.is_file():  # a warm-up would say so, after all of the data have been read
-        raise UserError(
-            f"model.initial_weights: there is no file {weights}; give the path of one, or a name such as imagenet"
-        )
     indexed = index_domains(*_domains(params.paths, params.data), workers=params.runtime.workers)
     notes = [*indexed.notes, *remarks(*indexed.indexes)]
     print(summary_table(indexed.indexes), "", class_table(indexed.indexes), "", sep="\n")
@@ -97,7 +91,7 @@ def main() -> None:
     options = parser.parse_args()
     with exit_on_user_error():
         if options.check:
-            check(read_params(tell=["data"]))
+            check(read_params(tell=["data"], with_weights=True))
             return
         with measured("prepare_data", MADE_BY["prepare_data"]):
             prepare(read_params(tell=["data"]))

@@ -52,6 +52,7 @@ SAVED_BY_TIME = "a training saves its state every runtime.checkpoint_every_minut
 REMOVED = {
     "runtime.save_iterations": SAVED_BY_TIME,
     "runtime.checkpoint_every_iterations": SAVED_BY_TIME,
+    "co_train.class_mix_labeled": "it brought nothing beside combination: differentiated_and_target",
     "optim.accumulation": "every preset had 1; batches are divided over processes instead",
     "model.synchronized_batch_norm": "batch statistics are always those of the whole batch, whatever the processes",
 }
@@ -168,16 +169,28 @@ def _path_problems(params: Params) -> list[str]:
     return problems
 
 
-def read_params(path: Path = Path("params.yaml"), *, tell: Sequence[str] = ()) -> Params:
+def read_params(path: Path = Path("params.yaml"), *, tell: Sequence[str] = (), with_weights: bool = False) -> Params:
     """Read and check a parameter file; raise UserError with one line for each problem.
 
-    Of the sections `tell`, those that a stage tracks, it is printed what has no effect beside the rest.
+    Of the sections `tell`, those that a stage tracks, it is printed what has no effect beside the rest. `with_weights`:
+    the file that model.initial_weights may name must be there.
     """
     params = check_params(read_yaml(path), str(path))
+    if with_weights:
+        _demand_weights(params)
     if not was_launched():  # the process that started this one has told it
         for note in notes(params, tell):
             print(f"note: {note}", flush=True)
     return params
+
+
+def _demand_weights(params: Params) -> None:
+    """Raise UserError where model.initial_weights is the path of a file that is not there."""
+    weights = Path(params.model.initial_weights)
+    if weights.is_absolute() and not weights.is_file():
+        raise UserError(
+            f"model.initial_weights: there is no file {weights}; give the path of one, or a name such as imagenet"
+        )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
