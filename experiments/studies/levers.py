@@ -43,12 +43,23 @@ LEVERS: Mapping[str, Mapping[str, Any]] = {
     "learning rate at 0.555 of its start at the end": {"co_train.schedule_iterations": 2083},
     "backbone at three times the learning rate": {"optim.backbone_multiplier": 3.0},
 }
+FP32 = ", fp32"  # a CPU without bf16 arithmetic takes tens of times as long with it: levers of a group of their own
+IN_FP32 = (
+    BASE,
+    "no alignment",
+    "both see whole images of both domains",
+    "no unlabeled images",
+    "both start from 600 iterations of joint training",
+)
 
 
 def jobs() -> Iterator[Job]:
     for lever, changes in LEVERS.items():
         for seed in SEEDS[:3] if lever == COMBINATION_2 else SEEDS[:1]:
             yield co_training(CARLA_CAMVID, seed, ITERATIONS, lever, changes={**RECOMMENDED, **changes})
+    for lever in IN_FP32:
+        changes = {**RECOMMENDED, **LEVERS[lever], "model.precision": "fp32"}
+        yield co_training(CARLA_CAMVID, SEEDS[0], ITERATIONS, f"{lever}{FP32}", changes=changes)
 
 
 def _averaged_weights(rows: pd.DataFrame) -> pd.DataFrame:
