@@ -101,7 +101,7 @@ class Model(Section):
     normalization: Literal["caffe_bgr", "imagenet_rgb"]
     batch_norm_affine: Literal["frozen", "trained"]
     batch_norm_statistics: Literal["batch", "running"]
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["fp32", "bf16", "auto"]
 
 
 class Optim(Section):

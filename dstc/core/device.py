@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -78,9 +79,13 @@ def set_up(threads: int) -> None:
     torch.backends.cudnn.deterministic = True
 
 
-def computing(device: torch.device) -> dict[str, str]:
+def computing(device: torch.device, precision: str) -> dict[str, str]:
     """What of `runtime`, and of the machine, changes the bits of a result, by the parameter that chooses it."""
-    chosen = {"runtime.device": f"{device.type} {_name(device)}", "runtime.processes": str(processes.count())}
+    chosen = {
+        "runtime.device": f"{device.type} {_name(device)}",
+        "runtime.processes": str(processes.count()),
+        "model.precision": precision_used(device, precision),
+    }
     if device.type == "cpu":
         return chosen | {"runtime.threads": str(torch.get_num_threads())}
     return chosen | {"runtime.deterministic": "exact" if torch.backends.cudnn.deterministic else "fast"}
@@ -94,14 +99,35 @@ def _name(device: torch.device) -> str:
 
 def processor() -> str:
     """What the CPU calls itself."""
+    return _cpu_info("model name") or platform.machine()
+
+
+def _cpu_info(key: str) -> str:
+    """What Linux says of the first core; empty where there is no such line, or no Linux."""
     info = Path("/proc/cpuinfo")
-    models = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    return models[0].split(":", 1)[1].strip() if models else platform.machine()
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.split("\t")[0] == key), "")
+
+
+@cache
+def computes_bf16(device: torch.device) -> bool:
+    """Whether the device has arithmetic for bf16. Without it torch imitates it, on a CPU in many times fp32's time."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    flags = f"{_cpu_info('flags')} {_cpu_info('Features')}"  # of x86; of Arm
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags.split())
+
+
+def precision_used(device: torch.device, precision: str) -> str:
+    """fp32 or bf16; `auto` is bf16 where the device has arithmetic for it."""
+    if precision == "auto":
+        return "bf16" if computes_bf16(device) else "fp32"
+    return precision
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
     """The context in which forward passes run: bf16 autocast, or nothing for fp32."""
-    if precision == "fp32":
+    if precision_used(device, precision) == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
 

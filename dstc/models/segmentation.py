@@ -24,7 +24,8 @@ class SegmentationNetwork(nn.Module):
     `batch_norm_statistics` "running" normalizes with the running statistics in training as well, and leaves them alone.
     Both mean nothing to a network of LayerNorms, which has no such statistics. `backbone_weights` "frozen" trains the head
     alone: the backbone keeps its weights and stays in eval mode.
-    `precision` "bf16" runs the convolutions in bfloat16 (autocast); logits and losses are float32 either way.
+    `precision` "bf16" runs the convolutions in bfloat16 (autocast), "auto" does so where the device has arithmetic for
+    it; logits and losses are float32 either way.
     """
 
     def __init__(

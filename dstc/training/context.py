@@ -15,7 +15,7 @@ from dstc.config.params import Params
 from dstc.config.sections import Model, Optim, Runtime, Training
 from dstc.core import processes
 from dstc.core.batches import LabeledBatch
-from dstc.core.device import computing, ready
+from dstc.core.device import computes_bf16, computing, ready
 from dstc.core.errors import UserError
 from dstc.core.index import DomainIndex
 from dstc.core.sending import sent
@@ -43,6 +43,12 @@ class TrainingContext:
     @classmethod
     def of(cls, params: Params, classes: Classes) -> TrainingContext:
         device = ready(params.runtime.device, params.runtime.threads, params.runtime.deterministic)
+        if params.model.precision == "bf16" and not computes_bf16(device) and processes.is_first():
+            print(
+                "note: model.precision is bf16, which this machine only imitates: a step can take ten times as long as "
+                "with fp32 (auto: bf16 where it is fast)",
+                flush=True,
+            )
         networks = NetworkBuilder.of(params.model.model_dump(), classes, seed=params.seed, device=device)
         return cls(networks, params.model, params.optim, params.runtime)
 
@@ -66,7 +72,7 @@ class TrainingContext:
     @property
     def computing(self) -> dict[str, str]:
         """What of the machine changes the bits of a training."""
-        return computing(self.device)
+        return computing(self.device, self.model.precision)
 
     def learner(self, name: str, network: nn.Module) -> Learner:
         """The network in train mode, with its optimizer and its average."""

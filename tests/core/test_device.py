@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from dstc.core import cores
-from dstc.core.device import choose_algorithms, choose_device, computing, ready, set_up
+from dstc.core import device as devices
+from dstc.core.device import choose_algorithms, choose_device, computes_bf16, computing, precision_used, ready, set_up
 from dstc.core.errors import UserError
 
 
@@ -61,8 +62,8 @@ def test_algorithms_are_exact_or_fast_and_a_gpu_run_notes_which(monkeypatch: pyt
         choose_algorithms(how)
         assert torch.are_deterministic_algorithms_enabled() == (how == "exact")
         assert torch.backends.cudnn.benchmark == (how == "fast")
-        assert computing(torch.device("cuda"))["runtime.deterministic"] == how
-        assert "runtime.deterministic" not in computing(torch.device("cpu"))
+        assert computing(torch.device("cuda"), "fp32")["runtime.deterministic"] == how
+        assert "runtime.deterministic" not in computing(torch.device("cpu"), "fp32")
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == "of the user"
 
 
@@ -93,3 +94,47 @@ def test_threads_of_torch_sleep_while_they_wait(module: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root, env=environment
     )
     assert float(done.stdout) < 4
+
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def _asked_anew() -> Iterator[None]:
+    computes_bf16.cache_clear()
+    yield
+    computes_bf16.cache_clear()
+
+
+@pytest.mark.usefixtures("_asked_anew")
+@pytest.mark.parametrize(
+    ("line", "used"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 avx512vl", "bf16"),  # Zen 4, Cooper Lake
+        ("flags\t\t: fpu avx512f amx_bf16 amx_tile", "bf16"),
+        ("Features\t: fp asimd bf16 i8mm", "bf16"),  # Arm
+        ("flags\t\t: fpu avx2 avx512f fma", "fp32"),
+        ("model name\t: a CPU of bf16", "fp32"),
+        ("", "fp32"),
+    ],
+)
+def test_auto_is_bf16_where_the_cpu_has_arithmetic_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, used: str
+) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"processor\t: 0\n{line}\n")
+    monkeypatch.setattr(devices, "Path", lambda _: info)
+    assert precision_used(CPU, "auto") == computing(CPU, "auto")["model.precision"] == used
+    assert (precision_used(CPU, "fp32"), precision_used(CPU, "bf16")) == ("fp32", "bf16")
+
+
+@pytest.mark.usefixtures("_asked_anew")
+def test_auto_is_bf16_where_the_gpu_has_arithmetic_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
+    assert precision_used(torch.device("cuda"), "auto") == "fp32"
+
+
+@pytest.mark.usefixtures("_asked_anew")
+def test_where_there_is_no_linux_auto_is_fp32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "Path", lambda _: tmp_path / "cpuinfo")
+    assert precision_used(CPU, "auto") == "fp32"

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
 from dstc.config.params import check_params
 from dstc.core.device import processor
+from dstc.core.taxonomy import CITYSCAPES_19
 from dstc.data.loaders import Stream
 from dstc.models.checkpoints import read_described
 from dstc.prediction.trained import load_trained, predict_image
@@ -36,6 +38,7 @@ def test_a_checkpoint_tells_its_classes_its_images_and_where_it_came_from(tmp_pa
         "runtime.device": f"cpu {processor()}, {torch.backends.cpu.get_cpu_capability()}",
         "runtime.processes": "1",
         "runtime.threads": "1",
+        "model.precision": "fp32",
     }
 
     trained = load_trained(tmp_path / "a.pt", torch.device("cpu"))
@@ -46,3 +49,13 @@ def test_a_checkpoint_tells_its_classes_its_images_and_where_it_came_from(tmp_pa
     with torch.inference_mode():
         logits = network.eval()(context.networks.preprocessing.apply(torch.from_numpy(np.array(image))))
     assert np.array_equal(label, logits[0].argmax(0).numpy())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "auto"])
+def test_imitated_bf16_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], precision: str
+) -> None:
+    monkeypatch.setattr("dstc.training.context.computes_bf16", lambda _: False)
+    params = check_params(raw_params(runtime={"device": "cpu"}, model={"precision": precision}), "params.yaml")
+    TrainingContext.of(params, CITYSCAPES_19)
+    assert ("which this machine only imitates" in capsys.readouterr().out) == (precision == "bf16")
