@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dstc.config.params import Params
 from dstc.config.sections import Training
 from dstc.core import processes
+from dstc.core.batches import LabeledBatch
 from dstc.core.places import NETWORK
 from dstc.core.randomness import stream_seed
 from dstc.data.loaders import Crops, Stream, ValidationImages, image_names, training_batches
@@ -23,6 +24,14 @@ from dstc.training.stage import checkpoints_of, write_training
 from dstc.training.state import TrainingState
 from dstc.training.validation import validate
 
+# (iteration, what the streams gave) -> what there is a pass of each, by name
+Combine = Callable[[int, dict[str, LabeledBatch]], dict[str, LabeledBatch]]
+
+
+def as_they_are(_: int, parts: dict[str, LabeledBatch]) -> dict[str, LabeledBatch]:
+    """A pass of each stream."""
+    return parts
+
 
 def train_and_write(
     name: str,
@@ -33,6 +42,7 @@ def train_and_write(
     params: Params,
     val: ValidationImages,
     inputs: Sequence[Path],
+    combine: Combine = as_they_are,
 ) -> None:
     """A stage's work: train a new network on the streams, and write it and its curves to `folder`. An interrupted run of the
     same parameters and `inputs` is resumed."""
@@ -41,7 +51,14 @@ def train_and_write(
     tracked = {"seed": params.seed, **params.model_dump(include={"model", "optim"}), name: schedule.model_dump()}
     with checkpoints_of(name, tracked=tracked, inputs=inputs, outputs=folder, context=context) as checkpoints:
         state = train_supervised(
-            network, streams, name=name, context=context, schedule=schedule, val=val, checkpoints=checkpoints
+            network,
+            streams,
+            name=name,
+            context=context,
+            schedule=schedule,
+            val=val,
+            combine=combine,
+            checkpoints=checkpoints,
         )
         write_training(
             state,
@@ -62,9 +79,11 @@ def train_supervised(
     context: TrainingContext,
     schedule: Training,
     val: ValidationImages,
+    combine: Combine = as_they_are,
     checkpoints: CheckpointPolicy | None = None,
 ) -> TrainingState:
-    """Train `network` in place on every stream, a pass each per iteration ("stream_cross_entropy" in the curve).
+    """Train `network` in place on what `combine` makes of the streams, a pass each per iteration ("part_cross_entropy" in
+    the curve).
 
     One stream is a warm-up; source and labeled target together are plain joint training.
     """
@@ -74,11 +93,12 @@ def train_supervised(
     seed = stream_seed(context.seed, name)
     ce = partial(cross_entropy, class_weights=context.class_weights(schedule, streams), total=processes.total)
 
-    def step(_: int, batch: dict[str, Crops], learning_rate: float) -> dict[str, Tensor]:
+    def step(iteration: int, batch: dict[str, Crops], learning_rate: float) -> dict[str, Tensor]:
         set_learning_rate(learner.optimizer, learning_rate)
         learner.zero_grad()
-        for stream, crops in batch.items():
-            learner.back_propagate({f"{stream}_cross_entropy": ce(*learner(context.on_device(crops)))})
+        parts = combine(iteration, {stream: context.on_device(crops) for stream, crops in batch.items()})
+        for part, labeled in parts.items():
+            learner.back_propagate({f"{part}_cross_entropy": ce(*learner(labeled))})
         learner.step()
         return learner.losses
 
