@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.studies.budget import CARLA_CAMVID, SEEDS, co_training
+from experiments.studies.budget import CARLA_CAMVID, FP32, IN_FP32, SEEDS, co_training
 from experiments.study import Job, Study
 from experiments.tables import Layout
 
@@ -43,8 +43,7 @@ LEVERS: Mapping[str, Mapping[str, Any]] = {
     "learning rate at 0.555 of its start at the end": {"co_train.schedule_iterations": 2083},
     "backbone at three times the learning rate": {"optim.backbone_multiplier": 3.0},
 }
-FP32 = ", fp32"  # a CPU without bf16 arithmetic takes tens of times as long with it: levers of a group of their own
-IN_FP32 = (
+AGAIN_IN_FP32 = (  # on a CPU without bf16 arithmetic
     BASE,
     "no alignment",
     "both see whole images of both domains",
@@ -57,8 +56,8 @@ def jobs() -> Iterator[Job]:
     for lever, changes in LEVERS.items():
         for seed in SEEDS[:3] if lever == COMBINATION_2 else SEEDS[:1]:
             yield co_training(CARLA_CAMVID, seed, ITERATIONS, lever, changes={**RECOMMENDED, **changes})
-    for lever in IN_FP32:
-        changes = {**RECOMMENDED, **LEVERS[lever], "model.precision": "fp32"}
+    for lever in AGAIN_IN_FP32:
+        changes = {**RECOMMENDED, **LEVERS[lever], **IN_FP32}
         yield co_training(CARLA_CAMVID, SEEDS[0], ITERATIONS, f"{lever}{FP32}", changes=changes)
 
 
