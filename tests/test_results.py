@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from experiments.studies.budget import OVER_LABELS
-from experiments.studies.levers import BASE, COMBINATION_2, LEVERS
+from experiments.studies.levers import BASE, COMBINATION_2, FP32, LEVERS
 from tests.pages import DOCS, README, Table, table
 from tests.pipeline.project import ROOT
 
@@ -277,12 +277,13 @@ def rows_of_labels() -> Table:
     ]
 
 
-def rows_of_levers() -> Table:
-    """The whole setting, then the levers by what they change of the average."""
-    scores = rows_of("levers").query("seed == 0 and weights == 'averaged'").pivot(
-        index="method", columns="network", values="miou"
-    )  # fmt: skip
-    scores = scores.drop(f"{COMBINATION_2}, on another machine").sort_values("average", ascending=False, kind="stable")
+def rows_of_levers(*, fp32: bool = False) -> Table:
+    """The whole setting, then the levers by what they change of the average: those in bf16, or the few again in fp32."""
+    rows = rows_of("levers").query("seed == 0 and weights == 'averaged'")
+    rows = rows[(rows.method.str.endswith(FP32) == fp32) & (rows.method != f"{COMBINATION_2}, on another machine")]
+    rows = rows.assign(method=rows.method.str.removesuffix(FP32))
+    scores = rows.pivot(index="method", columns="network", values="miou")
+    scores = scores.sort_values("average", ascending=False, kind="stable")
     lines = [BASE, *(name for name in scores.index if name != BASE)]
     return [
         [
@@ -310,6 +311,28 @@ def rows_of_unlabeled() -> Table:
     ]
 
 
+def rows_of_branches_alone() -> Table:
+    joint = best_joint()
+    branches = {
+        f"{name}-biased branch without unlabeled images": budget(
+            "co_training_no_unlabeled", f"{name}_biased", RECOMMENDED
+        )
+        for name in ("target", "source")
+    }
+    return [
+        ["joint training", spread(joint), ""],
+        *([name, spread(own), gap(own, joint)] for name, own in branches.items()),
+    ]
+
+
+def test_what_the_branches_have_without_each_other_is_that_of_its_rows() -> None:
+    assert table(PAGE, "one network, 15 labels, three seeds") == rows_of_branches_alone()
+    alone, average = (budget("co_training_no_unlabeled", name, RECOMMENDED) for name in ("target_biased", "average"))
+    assert f"both branches is {gap(average, alone)} points ahead of it." in " ".join(PAGE.read_text().split())
+    readme = " ".join(README.read_text().split())
+    assert f"the target-biased branch, then a network on its own, {spread(alone)}" in readme
+
+
 def test_what_unlabeled_images_bring_is_that_of_its_rows() -> None:
     assert table(PAGE, "with 2,600 iterations") == rows_of_unlabeled()
 
@@ -334,7 +357,7 @@ def test_the_leads_of_each_seed_are_those_of_their_rows() -> None:
     few, many = budget("co_training", "average", RECOMMENDED)[0], budget("joint", "one", 2000, labels=50)[0]
     assert f"joint training does with 50 ({few:.1f} and {many:.1f}, first seed)." in readme
     without = budget("co_training_no_unlabeled", "average", RECOMMENDED)
-    assert f"(`co_train.cross_supervision=false`) the average has {spread(without)}." in readme
+    assert f"(`co_train.cross_supervision=false`) the average has {spread(without)}, and the" in readme
     minutes = BUDGET.query("network in ('average', 'one') and weights == 'averaged' and labels == 15")
     took = minutes.groupby(["method", "iterations"]).minutes.min()
     assert f"Co-training took {took['co_training', RECOMMENDED]:.0f} minutes of one core, joint training " \
@@ -343,11 +366,12 @@ def test_the_leads_of_each_seed_are_those_of_their_rows() -> None:
 
 def test_the_levers_are_those_of_their_rows() -> None:
     assert table(PAGE, "lever") == rows_of_levers()
+    assert table(PAGE, "lever, in fp32") == rows_of_levers(fp32=True)
     rows = rows_of("levers").query("seed == 0 and weights == 'averaged'")
     twice = rows[rows.network.eq("average") & rows.method.str.startswith(COMBINATION_2)].miou
     text = " ".join(PAGE.read_text().split())
     assert f"was measured twice with seed 0, on two machines: {twice.min():.1f} and {twice.max():.1f}." in text
-    assert set(rows.method) - set(LEVERS) == {
+    assert set(rows.method.str.removesuffix(FP32)) - set(LEVERS) == {
         f"{COMBINATION_2}, on another machine",
         "classes of labeled images pasted as well",  # whose parameter is gone
     }
