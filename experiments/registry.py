@@ -1,6 +1,6 @@
 """The studies by name, which is that of their rows in experiments/results."""
 
-from experiments.studies import budget, compare, levers, questions, variants
+from experiments.studies import budget, compare, fp32, levers, questions, variants
 from experiments.study import BRANCHES, Study
 from experiments.tables import Layout
 
@@ -39,6 +39,7 @@ MEASURED_BEFORE = {
 STUDIES: dict[str, Study] = {
     "budget": budget.STUDY,
     "levers": levers.STUDY,
+    "fp32": fp32.STUDY,
     "compare": compare.STUDY,
     "variants": variants.STUDY,
     **questions.STUDIES,

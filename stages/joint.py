@@ -34,7 +34,7 @@ from dstc.core.places import (
 from dstc.core.randomness import stream_seed
 from dstc.data.cache import open_cache
 from dstc.data.domains import Domains
-from dstc.data.loaders import Stream
+from dstc.data.loaders import Stream, ValidationImages
 from dstc.method.class_mix import sample_half_of_classes
 from dstc.method.cross_domain_combination import combine_within_images
 from dstc.supervised import Combine, as_they_are, train_and_write
@@ -48,7 +48,6 @@ def joint(params: Params, schedule: JointTraining) -> None:
     cache = open_cache(params.runtime.cache, params.runtime.cache_gigabytes)
     domains = Domains(params.paths.source, params.paths.target, params.paths.unlabeled, cache)
     val = domains.val()
-    within_images = combined_within_images(stream_seed(params.seed, "joint"), len(val.index.classes))
     train_and_write(
         "joint",
         joint_streams(domains, schedule),
@@ -57,8 +56,15 @@ def joint(params: Params, schedule: JointTraining) -> None:
         params=params,
         val=val,
         inputs=[INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT],
-        combine=within_images if schedule.combination == "within_images" else as_they_are,
+        combine=joint_combination(params.seed, schedule, val),
     )
+
+
+def joint_combination(seed: int, schedule: JointTraining, val: ValidationImages) -> Combine:
+    """What a step sees of both domains: see `joint.combination`."""
+    if schedule.combination == "whole_images":
+        return as_they_are
+    return combined_within_images(stream_seed(seed, "joint"), len(val.index.classes))
 
 
 def combined_within_images(seed: int, classes: int) -> Combine:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from experiments.studies.budget import OVER_LABELS
-from experiments.studies.levers import BASE, COMBINATION_2, FP32, LEVERS
+from experiments.studies.levers import BASE, COMBINATION_2, LEVERS
 from tests.pages import DOCS, README, Table, table
 from tests.pipeline.project import ROOT
 
@@ -277,12 +277,12 @@ def rows_of_labels() -> Table:
     ]
 
 
-def rows_of_levers(*, fp32: bool = False) -> Table:
-    """The whole setting, then the levers by what they change of the average: those in bf16, or the few again in fp32."""
-    rows = rows_of("levers").query("seed == 0 and weights == 'averaged'")
-    rows = rows[(rows.method.str.endswith(FP32) == fp32) & (rows.method != f"{COMBINATION_2}, on another machine")]
-    rows = rows.assign(method=rows.method.str.removesuffix(FP32))
-    scores = rows.pivot(index="method", columns="network", values="miou")
+def rows_of_levers(study: str = "levers") -> Table:
+    """The whole setting, then the levers by what they change of the average."""
+    rows = rows_of(study).query("seed == 0 and weights == 'averaged' and network != 'one'")
+    scores = rows[rows.method != f"{COMBINATION_2}, on another machine"].pivot(
+        index="method", columns="network", values="miou"
+    )  # fmt: skip
     scores = scores.sort_values("average", ascending=False, kind="stable")
     lines = [BASE, *(name for name in scores.index if name != BASE)]
     return [
@@ -333,6 +333,32 @@ def test_what_the_branches_have_without_each_other_is_that_of_its_rows() -> None
     assert f"the target-biased branch, then a network on its own, {spread(alone)}" in readme
 
 
+def rows_in_fp32() -> Table:
+    names = {
+        "target": "labeled target images alone",
+        "joint": "joint training",
+        "joint_within_images": "joint training, `joint.combination: within_images`",
+        "joint_after_warm_up": "joint training after the warm-up on the target",
+        "joint_within_images_after_warm_up": "the same, `joint.combination: within_images`",
+    }
+    rows = (
+        rows_of("fp32")
+        .query("weights == 'averaged' and network == 'one'")
+        .set_index(["total_iterations", "method"])
+        .miou
+    )
+    return [
+        [names[method], f"{iterations:,}", f"{rows[iterations, method]:.1f}"]
+        for iterations in sorted(set(rows.index.get_level_values(0)))
+        for method in names
+        if (iterations, method) in rows.index
+    ]
+
+
+def test_one_network_in_fp32_is_that_of_its_rows() -> None:
+    assert table(PAGE, "one network, in fp32, seed 0") == rows_in_fp32()
+
+
 def test_what_unlabeled_images_bring_is_that_of_its_rows() -> None:
     assert table(PAGE, "with 2,600 iterations") == rows_of_unlabeled()
 
@@ -366,12 +392,12 @@ def test_the_leads_of_each_seed_are_those_of_their_rows() -> None:
 
 def test_the_levers_are_those_of_their_rows() -> None:
     assert table(PAGE, "lever") == rows_of_levers()
-    assert table(PAGE, "lever, in fp32") == rows_of_levers(fp32=True)
+    assert table(PAGE, "lever, in fp32") == rows_of_levers("fp32")
     rows = rows_of("levers").query("seed == 0 and weights == 'averaged'")
     twice = rows[rows.network.eq("average") & rows.method.str.startswith(COMBINATION_2)].miou
     text = " ".join(PAGE.read_text().split())
     assert f"was measured twice with seed 0, on two machines: {twice.min():.1f} and {twice.max():.1f}." in text
-    assert set(rows.method.str.removesuffix(FP32)) - set(LEVERS) == {
+    assert set(rows.method) - set(LEVERS) == {
         f"{COMBINATION_2}, on another machine",
         "classes of labeled images pasted as well",  # whose parameter is gone
     }

@@ -113,7 +113,8 @@ def _cpu_info(key: str) -> str:
 def computes_bf16(device: torch.device) -> bool:
     """Whether the device has arithmetic for bf16. Without it torch imitates it, on a CPU in many times fp32's time."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.cuda.device(device):
+            return torch.cuda.is_bf16_supported(including_emulation=False)
     flags = f"{_cpu_info('flags')} {_cpu_info('Features')}"  # of x86; of Arm
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags.split())
 

@@ -45,8 +45,8 @@ class TrainingContext:
         device = ready(params.runtime.device, params.runtime.threads, params.runtime.deterministic)
         if params.model.precision == "bf16" and not computes_bf16(device) and processes.is_first():
             print(
-                "note: model.precision is bf16, which this machine only imitates: a step can take ten times as long as "
-                "with fp32 (auto: bf16 where it is fast)",
+                "note: model.precision is bf16, which this machine seems only to imitate: on a CPU, a step can take ten "
+                "times as long as with fp32 (auto is bf16 where the machine has arithmetic for it)",
                 flush=True,
             )
         networks = NetworkBuilder.of(params.model.model_dump(), classes, seed=params.seed, device=device)

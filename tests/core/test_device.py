@@ -1,5 +1,6 @@
 """Which device a run gets, and what is said where it cannot be had."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -130,8 +131,11 @@ def test_auto_is_bf16_where_the_cpu_has_arithmetic_for_it(
 
 @pytest.mark.usefixtures("_asked_anew")
 def test_auto_is_bf16_where_the_gpu_has_arithmetic_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "device", lambda gpu: contextlib.nullcontext(asked.append(gpu)))
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
-    assert precision_used(torch.device("cuda"), "auto") == "fp32"
+    assert precision_used(torch.device("cuda:1"), "auto") == "fp32"
+    assert asked == [torch.device("cuda:1")]
 
 
 @pytest.mark.usefixtures("_asked_anew")
