@@ -396,6 +396,10 @@ def test_the_levers_are_those_of_their_rows() -> None:
     rows = rows_of("levers").query("seed == 0 and weights == 'averaged'")
     twice = rows[rows.network.eq("average") & rows.method.str.startswith(COMBINATION_2)].miou
     text = " ".join(PAGE.read_text().split())
+    whole, alone = budget("co_training", "target_biased", SHORT), rows_of("levers").query(
+        "method == @COMBINATION_2 and network == 'target_biased' and weights == 'averaged'"
+    ).set_index("seed").miou  # fmt: skip
+    assert f"{spread(whole)} instead of {spread(alone)} for that branch, {gap(whole, alone)}." in text
     assert f"was measured twice with seed 0, on two machines: {twice.min():.1f} and {twice.max():.1f}." in text
     assert set(rows.method) - set(LEVERS) == {
         f"{COMBINATION_2}, on another machine",
