@@ -24,13 +24,13 @@ from dstc.training.stage import checkpoints_of, write_training
 from dstc.training.state import TrainingState
 from dstc.training.validation import validate
 
-# (iteration, what the streams gave) -> what there is a pass of each, by name
+# (iteration, a batch of each stream) -> a batch for each pass, by name
 Combine = Callable[[int, dict[str, LabeledBatch]], dict[str, LabeledBatch]]
 
 
-def as_they_are(_: int, parts: dict[str, LabeledBatch]) -> dict[str, LabeledBatch]:
+def as_they_are(_: int, batches: dict[str, LabeledBatch]) -> dict[str, LabeledBatch]:
     """A pass of each stream."""
-    return parts
+    return batches
 
 
 def train_and_write(
@@ -42,7 +42,6 @@ def train_and_write(
     params: Params,
     val: ValidationImages,
     inputs: Sequence[Path],
-    combine: Combine = as_they_are,
 ) -> None:
     """A stage's work: train a new network on the streams, and write it and its curves to `folder`. An interrupted run of the
     same parameters and `inputs` is resumed."""
@@ -51,14 +50,7 @@ def train_and_write(
     tracked = {"seed": params.seed, **params.model_dump(include={"model", "optim"}), name: schedule.model_dump()}
     with checkpoints_of(name, tracked=tracked, inputs=inputs, outputs=folder, context=context) as checkpoints:
         state = train_supervised(
-            network,
-            streams,
-            name=name,
-            context=context,
-            schedule=schedule,
-            val=val,
-            combine=combine,
-            checkpoints=checkpoints,
+            network, streams, name=name, context=context, schedule=schedule, val=val, checkpoints=checkpoints
         )
         write_training(
             state,
@@ -82,8 +74,8 @@ def train_supervised(
     combine: Combine = as_they_are,
     checkpoints: CheckpointPolicy | None = None,
 ) -> TrainingState:
-    """Train `network` in place on what `combine` makes of the streams, a pass each per iteration ("part_cross_entropy" in
-    the curve).
+    """Train `network` in place on every stream, or on what `combine` makes of them: a pass each per iteration
+    ("stream_cross_entropy" in the curve).
 
     One stream is a warm-up; source and labeled target together are plain joint training.
     """
@@ -96,9 +88,9 @@ def train_supervised(
     def step(iteration: int, batch: dict[str, Crops], learning_rate: float) -> dict[str, Tensor]:
         set_learning_rate(learner.optimizer, learning_rate)
         learner.zero_grad()
-        parts = combine(iteration, {stream: context.on_device(crops) for stream, crops in batch.items()})
-        for part, labeled in parts.items():
-            learner.back_propagate({f"{part}_cross_entropy": ce(*learner(labeled))})
+        batches = {stream: context.on_device(crops) for stream, crops in batch.items()}
+        for name_of_pass, labeled in combine(iteration, batches).items():
+            learner.back_propagate({f"{name_of_pass}_cross_entropy": ce(*learner(labeled))})
         learner.step()
         return learner.losses
 

@@ -22,7 +22,7 @@ from dstc.training.curves import Curve
 from dstc.training.stage import checkpoints_of
 from dstc.training.validation import validate
 from experiments.tasks import BASELINE
-from stages.joint import iterations_of, joint_combination, joint_streams
+from stages.joint import iterations_of, joint_streams
 
 SECOND = 1000  # added to the seed
 
@@ -40,14 +40,7 @@ def main() -> None:
     inputs, folder = [INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT], Path(BASELINE)
     with checkpoints_of("joint_pair", tracked=tracked, inputs=inputs, outputs=folder, context=context) as checkpoints:
         state = train_supervised(
-            second,
-            streams,
-            name="joint",
-            context=context,
-            schedule=schedule,
-            val=val,
-            combine=joint_combination(params.seed, schedule, val),
-            checkpoints=checkpoints,
+            second, streams, name="joint", context=context, schedule=schedule, val=val, checkpoints=checkpoints
         )
         first = JOINT / NETWORK
         networks = state.networks | {f"first_{kind}": context.networks.trained(first, kind) for kind in ("last", "ema")}

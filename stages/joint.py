@@ -2,7 +2,6 @@
 
     python -m stages.joint
 
-With joint.combination within_images the source is pasted, class by class, into labeled target images.
 It is what co-training is compared with, and with joint.iterations null it takes as many iterations as both warm-ups and
 co-training together. With 0 it is left out: data/joint/network.pt is then a line of text that says so, the curves are empty,
 and the stages after this one do without.
@@ -12,11 +11,8 @@ from __future__ import annotations
 
 import argparse
 
-import torch
-
 from dstc.config.params import Params, read_params
 from dstc.config.sections import JointTraining
-from dstc.core.batches import LabeledBatch
 from dstc.core.costs import measured
 from dstc.core.errors import exit_on_user_error
 from dstc.core.files import write_text
@@ -31,13 +27,10 @@ from dstc.core.places import (
     SPLIT,
     VALIDATION,
 )
-from dstc.core.randomness import stream_seed
 from dstc.data.cache import open_cache
 from dstc.data.domains import Domains
-from dstc.data.loaders import Stream, ValidationImages
-from dstc.method.class_mix import sample_half_of_classes
-from dstc.method.cross_domain_combination import combine_within_images
-from dstc.supervised import Combine, as_they_are, train_and_write
+from dstc.data.loaders import Stream
+from dstc.supervised import train_and_write
 from dstc.training.curves import Curve
 from dstc.training.stage import run_training_stage
 
@@ -47,40 +40,15 @@ LEFT_OUT = "joint.iterations is 0: no network was trained\n"
 def joint(params: Params, schedule: JointTraining) -> None:
     cache = open_cache(params.runtime.cache, params.runtime.cache_gigabytes)
     domains = Domains(params.paths.source, params.paths.target, params.paths.unlabeled, cache)
-    val = domains.val()
     train_and_write(
         "joint",
         joint_streams(domains, schedule),
         schedule,
         JOINT,
         params=params,
-        val=val,
+        val=domains.val(),
         inputs=[INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT],
-        combine=joint_combination(params.seed, schedule, val),
     )
-
-
-def joint_combination(seed: int, schedule: JointTraining, val: ValidationImages) -> Combine:
-    """What a step sees of both domains: see `joint.combination`."""
-    if schedule.combination == "whole_images":
-        return as_they_are
-    return combined_within_images(stream_seed(seed, "joint"), len(val.index.classes))
-
-
-def combined_within_images(seed: int, classes: int) -> Combine:
-    """What the target-biased branch sees of the labels: half of a source image's classes pasted into each labeled target
-    image (data combination 2), and these images whole. The former keep the name of the source, which plots know."""
-
-    def combine(iteration: int, parts: dict[str, LabeledBatch]) -> dict[str, LabeledBatch]:
-        source, labeled_target = parts["source"], parts["labeled_target"]
-        generator = torch.Generator().manual_seed(stream_seed(seed, "paste", iteration))
-        chosen = sample_half_of_classes(source.label, classes, generator=generator)
-        return {
-            "source": combine_within_images(source, labeled_target, chosen),
-            "labeled_target": labeled_target,
-        }
-
-    return combine
 
 
 def joint_streams(domains: Domains, schedule: JointTraining) -> dict[str, Stream]:

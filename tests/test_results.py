@@ -337,9 +337,9 @@ def rows_in_fp32() -> Table:
     names = {
         "target": "labeled target images alone",
         "joint": "joint training",
-        "joint_within_images": "joint training, `joint.combination: within_images`",
+        "joint_within_images": "joint training on combination 2 and whole target images",
         "joint_after_warm_up": "joint training after the warm-up on the target",
-        "joint_within_images_after_warm_up": "the same, `joint.combination: within_images`",
+        "joint_within_images_after_warm_up": "the same on combination 2 and whole target images",
     }
     rows = (
         rows_of("fp32")

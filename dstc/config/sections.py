@@ -160,22 +160,9 @@ class LabeledBatch(Section):
     labeled_target: Images
 
 
-class OfBothDomains(Schedule):
-    batch: LabeledBatch
-    combination: Literal["whole_images", "within_images"]
-
-    @model_validator(mode="after")
-    def _an_image_to_paste_for_each(self) -> Self:
-        if self.combination == "within_images" and self.batch.source < self.batch.labeled_target:
-            raise ValueError(
-                f"within_images pastes one source image into each labeled target image, so batch.source "
-                f"({self.batch.source}) must be at least batch.labeled_target ({self.batch.labeled_target})"
-            )
-        return self
-
-
-class Joint(OfBothDomains):
+class Joint(Schedule):
     iterations: Annotated[int, Field(ge=0, le=10**9)] | None  # null: as many as the whole pipeline has; 0: left out
+    batch: LabeledBatch
 
     @model_validator(mode="after")
     def _schedule_has_its_iterations(self) -> Self:
@@ -189,8 +176,10 @@ class Joint(OfBothDomains):
         return self
 
 
-class JointTraining(OfBothDomains, Training):
+class JointTraining(Training):
     """Joint training whose iterations are counted out (stages/joint.py)."""
+
+    batch: LabeledBatch
 
 
 class Batch(LabeledBatch):

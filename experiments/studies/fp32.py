@@ -1,6 +1,6 @@
 """Some of `budget` and `levers` again on carla_camvid, seed 0, in fp32: for a CPU that has no arithmetic for bf16.
 
-Scores are compared within this study alone. `joint_after_warm_up` starts from the warm-up on the target.
+Scores are compared within this study alone.
 """
 
 from __future__ import annotations
@@ -8,15 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from experiments.studies import levers
-from experiments.studies.budget import (
-    CARLA_CAMVID,
-    COLUMNS,
-    WITHIN_IMAGES,
-    alone,
-    co_training,
-    joint,
-    joint_after_warm_up,
-)
+from experiments.studies.budget import CARLA_CAMVID, COLUMNS, VARIANTS, alone, co_training, joint, joint_variant
 from experiments.study import Job, Study
 from experiments.tables import Layout
 
@@ -34,10 +26,7 @@ def jobs() -> Iterator[Job]:
     for iterations in (1000, 2000):
         yield alone(CARLA_CAMVID, 0, "target", iterations, changes=FP32)
         yield joint(CARLA_CAMVID, 0, iterations, changes=FP32)
-        yield joint(CARLA_CAMVID, 0, iterations, method="joint_within_images", changes={**WITHIN_IMAGES, **FP32})
-    yield joint_after_warm_up(CARLA_CAMVID, 0, 1000, "joint_after_warm_up", FP32)
-    within = {**WITHIN_IMAGES, **FP32}
-    yield joint_after_warm_up(CARLA_CAMVID, 0, 1000, "joint_within_images_after_warm_up", within)
+        yield from (joint_variant(CARLA_CAMVID, 0, iterations, variant, changes=FP32) for variant in VARIANTS)
     for lever in LEVERS:
         changes = {**levers.RECOMMENDED, **levers.LEVERS[lever], **FP32}
         yield co_training(CARLA_CAMVID, 0, levers.ITERATIONS, lever, changes=changes)

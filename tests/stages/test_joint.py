@@ -10,9 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dstc.core.batches import LabeledBatch
 from dstc.core.places import JOINT, LOSSES, METRICS, NETWORK, REPORT, VALIDATION
-from stages.joint import combined_within_images
 from tests.bad_input.conftest import LABELED, project, refusal, run_stage, set_params, warmed_up
 
 __all__ = ["project", "refusal", "warmed_up"]  # the fixtures
@@ -42,37 +40,6 @@ def test_another_batch_is_another_run_and_not_the_rest_of_an_interrupted_one() -
     set_params(joint={"batch": {"source": 1, "labeled_target": 1}})
     run_stage("joint")
     assert (JOINT / NETWORK).read_bytes() != first
-
-
-@pytest.mark.usefixtures("project")
-def test_with_images_combined_the_curves_have_the_same_columns_and_the_training_is_another() -> None:
-    first, columns = pd.read_csv(JOINT / LOSSES), (JOINT / LOSSES).read_text().splitlines()[0]
-    set_params(joint={"combination": "within_images"})
-    run_stage("joint")
-    assert (JOINT / LOSSES).read_text().splitlines()[0] == columns
-    assert not pd.read_csv(JOINT / LOSSES)["joint/source_cross_entropy"].equals(first["joint/source_cross_entropy"])
-    assert torch.load(JOINT / NETWORK, weights_only=True)["description"]["schedule"]["combination"] == "within_images"
-
-
-def test_half_of_a_source_images_classes_are_pasted_into_each_labeled_target_image() -> None:
-    source, target = (LabeledBatch(torch.full((2, 3, 8, 8), value), torch.zeros(2, 8, 8)) for value in (1.0, 0.0))
-    source.label[:] = torch.arange(4).repeat_interleave(2)  # each class two columns wide
-    target.label[:] = 4
-    parts = {"source": LabeledBatch(source.image, source.label.byte()), "labeled_target": target}
-    combine = combined_within_images(0, 5)
-    seen = [combine(iteration, parts) for iteration in range(8)]
-    assert all(each["labeled_target"] is target for each in seen)
-    pasted = torch.stack([each["source"].label for each in seen])
-    assert (pasted != 4).float().mean((2, 3)).eq(0.5).all()
-    assert torch.equal(torch.stack([each["source"].image[:, 0] for each in seen]), (pasted != 4).float())
-    assert len(pasted.unique(dim=0)) > 1  # other classes in other iterations
-    assert torch.equal(combine(3, parts)["source"].label, pasted[3])
-
-
-@pytest.mark.usefixtures("project")
-def test_there_is_a_source_image_for_each_that_is_pasted_into(refusal: Callable[[str], str]) -> None:
-    set_params(joint={"combination": "within_images", "batch": {"source": 1, "labeled_target": 2}})
-    assert "joint: within_images pastes one source image into each labeled target image" in refusal("joint")
 
 
 @pytest.mark.usefixtures("project")
