@@ -60,8 +60,10 @@ def jobs() -> Iterator[Job]:
         yield co_training(CARLA_CAMVID, seed, 2000, "co_training_no_unlabeled")
         for iterations in (1000, 2000):
             yield joint(CARLA_CAMVID, seed, iterations, method="joint_within_images", changes=WITHIN_IMAGES)
-    yield joint(CARLA_CAMVID, 0, 1000, method=f"joint{FP32}", changes=IN_FP32)
-    yield joint(CARLA_CAMVID, 0, 1000, method=f"joint_within_images{FP32}", changes={**WITHIN_IMAGES, **IN_FP32})
+    for iterations in (1000, 2000):
+        within = {**WITHIN_IMAGES, **IN_FP32}
+        yield joint(CARLA_CAMVID, 0, iterations, method=f"joint{FP32}", changes=IN_FP32)
+        yield joint(CARLA_CAMVID, 0, iterations, method=f"joint_within_images{FP32}", changes=within)
     yield joint(CARLA_CAMVID, 0, 4000)
     yield co_training(CARLA_CAMVID, 0, 4000)
     for seed in SEEDS[:2]:
