@@ -60,6 +60,7 @@ def jobs() -> Iterator[Job]:
         yield co_training(CARLA_CAMVID, seed, 2000, "co_training_no_unlabeled")
         for iterations in (1000, 2000):
             yield joint(CARLA_CAMVID, seed, iterations, method="joint_within_images", changes=WITHIN_IMAGES)
+    yield alone(CARLA_CAMVID, 0, "target", 1000, suffix=FP32, changes=IN_FP32)
     for iterations in (1000, 2000):
         within = {**WITHIN_IMAGES, **IN_FP32}
         yield joint(CARLA_CAMVID, 0, iterations, method=f"joint{FP32}", changes=IN_FP32)
@@ -100,10 +101,12 @@ def joint_pair(data: str, seed: int, iterations: int, labels: int = 15) -> Job:
     return _job(data, changes, stage, key, Path(BASELINE, VALIDATION), {"pair": "pair"})
 
 
-def alone(data: str, seed: int, name: str, iterations: int, labels: int = 15) -> Job:
+def alone(
+    data: str, seed: int, name: str, iterations: int, labels: int = 15, suffix: str = "", changes: Changes = NOTHING
+) -> Job:
     """One network on the labeled target (`target`), or on all labels of the target (`all_labels`)."""
-    run = baseline(name, iterations, "inverse_log", of_data(data, seed, labels), _preset(data))
-    key = row_key(data, seed, name, labels, iterations)
+    run = baseline(name, iterations, "inverse_log", {**of_data(data, seed, labels), **changes}, _preset(data))
+    key = row_key(data, seed, f"{name}{suffix}", labels, iterations)
     assert run.stage is not None
     return _job(data, run.changes, run.stage, key, Path(BASELINE, VALIDATION), {"one": "target"})
 
