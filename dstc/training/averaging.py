@@ -12,12 +12,16 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from dstc.models.batch_norm import batch_norms
+
 
 def averaged_copy(network: nn.Module, decay: float) -> AveragedModel:
     """An average that `update_parameters(network)` moves: weights and buffers, BatchNorm's statistics among them.
 
     The first update copies the network. Update t after it keeps min(1 - 1/(t+1), decay) of the average, so that a short
     run's average is the plain mean of its states instead of a memory of the first one. The released code has no average.
+
+    An average that labels in train mode normalizes by the batch, but its running statistics move by its updates alone.
     """
     return _Average(network, decay)
 
@@ -28,6 +32,8 @@ class _Average(AveragedModel):
     def __init__(self, network: nn.Module, decay: float) -> None:
         super().__init__(network, use_buffers=True)
         self.decay = decay
+        for layer in batch_norms(self.module):
+            layer.momentum = 0.0
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:

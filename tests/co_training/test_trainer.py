@@ -230,9 +230,13 @@ def test_every_draw_of_classes_has_a_seed_of_its_own_which_the_runs_seed_changes
     assert len(set(drawn)) == len(drawn) == 2 * 2 * 3  # runs, iterations, draws of a step
 
 
-def test_the_averages_are_the_moving_averages_of_their_branches_statistics_included(tmp_path: Path) -> None:
-    """Over three steps with the decay 0.6: the first is copied, the second counts a half, the third 1 - 0.6."""
-    after = [co_train(tmp_path / str(count), ema_decay=0.6, iterations=count)[0] for count in (1, 2, 3)]
+@pytest.mark.parametrize("others", [{}, {"teachers": "averaged", "teacher_batch_norm": "batch"}])
+def test_the_averages_are_the_moving_averages_of_their_branches_statistics_included(
+    tmp_path: Path, others: dict[str, Any]
+) -> None:
+    """Over three steps with the decay 0.6: the first is copied, the second counts a half, the third 1 - 0.6. Averages that
+    label with the batch's statistics are no exception: what they label must not reach what is scored."""
+    after = [co_train(tmp_path / str(count), ema_decay=0.6, iterations=count, **others)[0] for count in (1, 2, 3)]
     for learners in zip(*(trainer.learners for trainer in after), strict=True):
         first, second, third = (learner.network.state_dict() for learner in learners)
         averaged = learners[-1].average
