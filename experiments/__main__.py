@@ -42,7 +42,8 @@ def main() -> None:
         asked = (job for job in study.jobs() if given.only in " ".join(map(in_words, job.rows.values())))
         jobs = {job: plan(job.run, given.S) for job in asked}
     if given.do == "run":
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the stages get Ctrl-C too, and save
+        for number in (signal.SIGINT, signal.SIGTERM):  # die at once: the stages notice it, and save
+            signal.signal(number, signal.SIG_DFL)
         slots = given.gpus.split(",") if given.gpus else [None] * given.processes
         run_missing(jobs, Rows(path, study.columns, given.commit), slots)
     rows = pd.read_csv(path, dtype=NAMES) if path.exists() else pd.DataFrame(columns=study.columns)

@@ -8,7 +8,7 @@ labeled target images with half of a source image's classes pasted in; labeled t
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,15 +44,19 @@ def within_images(seed: int, classes: int) -> Combine:
 
 
 def main() -> None:
-    start, combination = sys.argv[1:]
+    parser = argparse.ArgumentParser("python -m experiments.joint_variant", description=__doc__)
+    parser.add_argument("start", choices=["warm_up", "initial"])
+    parser.add_argument("combination", choices=["within", "whole"])
+    variant = parser.parse_args()
     params = read_params()
     schedule = JointTraining.model_validate({**params.joint.model_dump(), "iterations": iterations_of(params)})
     cache = open_cache(params.runtime.cache, params.runtime.cache_gigabytes)
     domains = Domains(params.paths.source, params.paths.target, params.paths.unlabeled, cache)
     streams, val = joint_streams(domains, schedule), domains.val()
     context, warm_up = TrainingContext.of(params, val.index.classes), WARM_UP_TARGET / NETWORK
-    before = [warm_up] if start == "warm_up" else []
+    before = [warm_up] if variant.start == "warm_up" else []
     tracked = {"seed": params.seed, **params.model_dump(include={"model", "optim"}), "joint": schedule.model_dump()}
+    tracked["variant"] = vars(variant)
     inputs, folder = [INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT, *before], Path(BASELINE)
     seed = stream_seed(params.seed, "joint")
     with checkpoints_of("variant", tracked=tracked, inputs=inputs, outputs=folder, context=context) as checkpoints:
@@ -63,7 +67,7 @@ def main() -> None:
             context=context,
             schedule=schedule,
             val=val,
-            combine=within_images(seed, len(val.index.classes)) if combination == "within" else as_they_are,
+            combine=within_images(seed, len(val.index.classes)) if variant.combination == "within" else as_they_are,
             checkpoints=checkpoints,
         )
         write_training(

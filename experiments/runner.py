@@ -74,6 +74,7 @@ def make(task: Task, gpu: str | None) -> None:
             raise UserError(f"{task.stage.name}: the code has changed since the study began; start it again")
         _prepare(task)
         began, is_first = time.monotonic(), not log.exists()
+        commit = code_version(PROJECT, ["experiments/results"])  # of the code that runs, whatever changes meanwhile
         environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "DVC_ROOT": ""}
         environment |= {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         with log.open("a") as said:
@@ -86,7 +87,7 @@ def make(task: Task, gpu: str | None) -> None:
             raise UserError(f"{' '.join(task.stage.command)} ended with {code}: {last} (all of it: {log})")
         shutil.rmtree(folder / ".work", ignore_errors=True)  # saved states
         seconds = time.monotonic() - began if is_first else None  # unknown of a stage that was interrupted
-        write_text(folder / DONE, json.dumps({"seconds": seconds}) + "\n")
+        write_text(folder / DONE, json.dumps({"seconds": seconds, "commit": commit}) + "\n")
 
 
 def _prepare(task: Task) -> None:
@@ -105,10 +106,8 @@ def _prepare(task: Task) -> None:
 
 def _add_rows(job: Job, task: Task, keys: Mapping[str, Row], rows: Rows) -> None:
     measured = job.measure(task.folder)
-    took = [json.loads((each.folder / DONE).read_text())["seconds"] for each in set(task.with_all_before())]
-    shared = {
-        "minutes": "" if None in took else round(sum(took) / 60, 1),
-        "commit": code_version(PROJECT, ["experiments/results"]),
-    }
+    done = {each: json.loads((each.folder / DONE).read_text()) for each in task.with_all_before()}
+    took = [stage["seconds"] for stage in done.values()]
+    shared = {"minutes": "" if None in took else round(sum(took) / 60, 1), "commit": done[task]["commit"]}
     rows.add([(key, {**measured[name], **shared}) for name, key in keys.items()])
     print(*(in_words({**key, **measured[name]}) for name, key in keys.items()), sep="\n", flush=True)

@@ -166,6 +166,10 @@ def _code() -> dict[str, str]:
     and an edited check or message must not throw a half-done training away.
     """
     specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
-    own = {spec.name: spec.origin for spec in specs if spec and spec.name.split(".")[0] in ("dstc", "stages")}
+    own = {
+        spec.name: spec.origin
+        for spec in specs
+        if spec and spec.name.split(".")[0] in ("dstc", "stages", "experiments")
+    }
     decides = {name: origin for name, origin in own.items() if origin and not f"{name}.".startswith("dstc.config.")}
     return {name: _digest_of(Path(origin)) for name, origin in sorted(decides.items())}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import subprocess
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +126,17 @@ def test_a_stage_that_fails_is_named_with_its_last_words_and_runs_again() -> Non
         make(task, None)
     (task.folder / "script.py").write_text("")
     make(task, None)
-    assert (task.folder / "done.json").read_text() == '{"seconds": null}\n'  # it was begun before
+    assert json.loads((task.folder / "done.json").read_text())["seconds"] is None  # it was begun before
+
+
+@pytest.mark.usefixtures("_as_planned")
+def test_rows_name_the_commit_that_a_stage_began_with(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    commits = iter(["before", "after"])
+    monkeypatch.setattr(runner, "code_version", lambda *_: next(commits))
+    rows = replace(rows, columns=("what", "miou", "commit"))
+    task = task_of("")
+    run_missing({Job(Run(), {"": {"what": "a"}}, lambda _: {"": {"miou": 30.0}}): task}, rows, [None])
+    assert rows.path.read_text() == "what,miou,commit\na,30.0,before\n"
 
 
 def test_code_that_changes_while_a_study_runs_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +164,7 @@ def test_a_job_that_fails_leaves_the_rows_of_the_others(monkeypatch: pytest.Monk
         if task.digest == "1":
             raise UserError("no luck")
         task.folder.mkdir(parents=True)
-        (task.folder / "done.json").write_text('{"seconds": 90}')
+        (task.folder / "done.json").write_text('{"seconds": 90, "commit": "abc"}')
 
     monkeypatch.setattr(runner, "make", fake)
     with pytest.raises(UserError, match="1 jobs have no rows\nno luck"):
@@ -171,7 +183,7 @@ def test_each_slot_has_one_job_at_a_time(monkeypatch: pytest.MonkeyPatch, rows: 
         met.wait()  # for the other slot
         busy[gpu] -= 1
         task.folder.mkdir(parents=True)
-        (task.folder / "done.json").write_text('{"seconds": null}')
+        (task.folder / "done.json").write_text('{"seconds": null, "commit": "abc"}')
 
     monkeypatch.setattr(runner, "make", fake)
     run_missing(made_up_jobs(4), rows, ["0", "1"])

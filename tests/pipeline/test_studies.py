@@ -28,8 +28,8 @@ def kill_after_the_first_commit(project: Project) -> None:
     give_up = time.monotonic() + 300
     while "Rows of own" not in project.ok("git", "log", "-1").text and time.monotonic() < give_up:
         time.sleep(0.1)
-    study.send_signal(signal.SIGKILL)
-    assert study.wait() == -signal.SIGKILL, "it was over before it could be killed"
+    study.send_signal(signal.SIGTERM)
+    assert study.wait() == -signal.SIGTERM, "it was over before it could be killed"
 
 
 def test_a_killed_study_keeps_its_rows_and_computes_the_others_alone(project: Project) -> None:
