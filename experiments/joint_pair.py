@@ -11,8 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dstc.config.params import Params, read_params
-from dstc.config.sections import JointTraining
-from dstc.core.errors import exit_on_user_error
+from dstc.core.errors import UserError, exit_on_user_error
 from dstc.core.places import INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, JOINT, NETWORK, SPLIT
 from dstc.data.cache import open_cache
 from dstc.data.domains import Domains
@@ -22,14 +21,16 @@ from dstc.training.curves import Curve
 from dstc.training.stage import checkpoints_of
 from dstc.training.validation import validate
 from experiments.tasks import BASELINE
-from stages.joint import iterations_of, joint_streams
+from stages.joint import joint_schedule, joint_streams
 
 SECOND = 1000  # added to the seed
 
 
 def main() -> None:
     params = read_params()
-    schedule = JointTraining.model_validate({**params.joint.model_dump(), "iterations": iterations_of(params)})
+    if not params.optim.ema_decay:
+        raise UserError("optim.ema_decay: must be above 0, for the averages of the pair are scored, too")
+    schedule = joint_schedule(params)
     params = Params.model_validate({**params.model_dump(), "seed": params.seed + SECOND})
     cache = open_cache(params.runtime.cache, params.runtime.cache_gigabytes)
     domains = Domains(params.paths.source, params.paths.target, params.paths.unlabeled, cache)

@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 
 from dstc.config.params import read_params
-from dstc.config.sections import JointTraining
 from dstc.core.batches import LabeledBatch
 from dstc.core.errors import exit_on_user_error
 from dstc.core.places import INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, NETWORK, SPLIT, WARM_UP_TARGET
@@ -28,7 +27,7 @@ from dstc.supervised import Combine, as_they_are, train_supervised
 from dstc.training.context import TrainingContext
 from dstc.training.stage import checkpoints_of, write_training
 from experiments.tasks import BASELINE
-from stages.joint import iterations_of, joint_streams
+from stages.joint import joint_schedule, joint_streams
 
 
 def within_images(seed: int, classes: int) -> Combine:
@@ -49,7 +48,7 @@ def main() -> None:
     parser.add_argument("combination", choices=["within", "whole"])
     variant = parser.parse_args()
     params = read_params()
-    schedule = JointTraining.model_validate({**params.joint.model_dump(), "iterations": iterations_of(params)})
+    schedule = joint_schedule(params)
     cache = open_cache(params.runtime.cache, params.runtime.cache_gigabytes)
     domains = Domains(params.paths.source, params.paths.target, params.paths.unlabeled, cache)
     streams, val = joint_streams(domains, schedule), domains.val()

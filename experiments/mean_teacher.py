@@ -72,6 +72,8 @@ class MeanTeacher(CoTrainer):
 
 def main() -> None:
     params = read_params()
+    if params.co_train.choose_checkpoint != "last":
+        raise UserError("co_train.choose_checkpoint: must be last here, for only the end of a single network is scored")
     settings, cache = params.co_train, open_cache(params.runtime.cache, params.runtime.cache_gigabytes)
     domains = Domains(params.paths.source, params.paths.target, params.paths.unlabeled, cache)
     streams, val = streams_of(params, domains), domains.val()

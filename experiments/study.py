@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from dstc.evaluation.rows import main_protocol
 from experiments.rows import Row
 from experiments.tables import Layout
 from experiments.tasks import BASELINE, Run
@@ -18,14 +19,20 @@ BRANCHES = ("source_biased", "target_biased", "average")
 
 def scores(folder: Path) -> Mapping[str, Row]:
     """A row for each network of a whole run: its mIoU, percent; of the branches also the best of their validations."""
-    miou = json.loads((folder / "metrics/summary.json").read_text())["half"]
+    miou = _mious(folder)
     best = pd.read_csv(folder / "metrics/validation_co_train.csv").max().round(2)
     return {name: {"miou": miou[name], "best_on_val": best.get(f"{name}_miou", "")} for name in miou}
 
 
 def scores_in_one_row(folder: Path) -> Mapping[str, Row]:
     """A single row with a column for each network."""
-    return {"": json.loads((folder / "metrics/summary.json").read_text())["half"]}
+    return {"": _mious(folder)}
+
+
+def _mious(folder: Path) -> dict[str, float]:
+    summary = json.loads((folder / "metrics/summary.json").read_text())
+    scores: dict[str, float] = summary[main_protocol(summary)]
+    return scores
 
 
 def baseline_scores(folder: Path) -> Mapping[str, Row]:

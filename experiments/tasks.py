@@ -114,11 +114,14 @@ def plan(run: Run, machine: Sequence[str]) -> Task:
         params = resolve(run.preset, machine, params, PROJECT / "presets")[1]
     else:
         merge(params, parse_settings(typed for typed in machine if typed.startswith("runtime.")))
+    iterations = params["joint"]["iterations"]
     params["joint"]["iterations"] = 0  # a study that compares with joint training has it as a training of its own
     for dotted, value in run.changes.items():
         for part in reversed(dotted.split(".")):
             value = {part: value}
         merge(params, value)
+    if params["co_train"]["initialization"] == "both_from_joint":
+        params["joint"]["iterations"] = params["joint"]["iterations"] or iterations
     check_params(params, f"params.yaml with {dict(run.changes)}")
     return task_of(run.stage or pipeline()["evaluate"], params)
 

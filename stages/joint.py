@@ -14,7 +14,7 @@ import argparse
 from dstc.config.params import Params, read_params
 from dstc.config.sections import JointTraining
 from dstc.core.costs import measured
-from dstc.core.errors import exit_on_user_error
+from dstc.core.errors import UserError, exit_on_user_error
 from dstc.core.files import write_text
 from dstc.core.places import (
     INDEX_SOURCE,
@@ -66,6 +66,13 @@ def iterations_of(params: Params) -> int:
     return params.warm_up.source.iterations + params.warm_up.target.iterations + params.co_train.iterations
 
 
+def joint_schedule(params: Params) -> JointTraining:
+    """Section `joint` with its iterations counted out."""
+    if (iterations := iterations_of(params)) == 0:
+        raise UserError("joint.iterations: must not be 0 for a command that trains jointly; set it to null or a number")
+    return JointTraining.model_validate({**params.joint.model_dump(), "iterations": iterations})
+
+
 def leave_out(averaged: bool) -> None:
     """Write what DVC expects of the stage, with the columns that plots name and that the other trainings have."""
     write_text(JOINT / NETWORK, LEFT_OUT)
@@ -83,12 +90,11 @@ def main() -> None:
     parser.parse_args()
     with exit_on_user_error():
         params = read_params(tell=["model", "optim", "joint"])
-        iterations = iterations_of(params)
-        if iterations == 0:
+        if iterations_of(params) == 0:
             with measured("joint", MADE_BY["joint"]):
                 leave_out(averaged=params.optim.ema_decay > 0)
             return
-        schedule = JointTraining.model_validate({**params.joint.model_dump(), "iterations": iterations})
+        schedule = joint_schedule(params)
         run_training_stage(
             "joint",
             ["stages.joint"],

@@ -10,19 +10,23 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
+from dstc.config.params import read_yaml
 from dstc.core.errors import UserError
+from dstc.presets import merge
 from experiments import runner, tasks
 from experiments.__main__ import RESULTS
 from experiments.registry import STUDIES
 from experiments.rows import Rows
 from experiments.runner import make, run_missing
 from experiments.studies.questions import own
-from experiments.study import Job
+from experiments.study import Job, scores, scores_in_one_row
 from experiments.tasks import PROJECT, Run, Stage, Task, plan
 
 MACHINE = ["paths.source=/data/carla", "paths.target=/data/camvid", "model.initial_weights=/data/mobilenet_v2.pth"]
@@ -260,3 +264,44 @@ def test_the_commands_that_pages_show_name_studies() -> None:
     assert [name for name in named if name.strip("`),.") not in {*STUDIES, "NAME"}] == []
     modules = set(re.findall(r"python -m experiments\.(\w+)", pages))
     assert modules == {"carla_camvid_data", "duplicated_optimizer"}  # the latter in a tree of an old commit
+
+
+def test_joint_training_stays_where_the_branches_start_from_it() -> None:
+    (_, job) = own(["co_train.initialization=both_from_joint"], [0]).jobs()
+    assert plan(job.run, []).params["joint"]["iterations"] is None
+    assert plan(Run(), []).params["joint"]["iterations"] == 0
+
+
+def test_scores_are_those_of_the_protocol_that_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics/summary.json").write_text('{"full": {"average": 41.0}, "labeled_images": 15}')
+    (tmp_path / "metrics/validation_co_train.csv").write_text("iteration,average_miou\n1,42.0\n")
+    assert scores(tmp_path) == {"average": {"miou": 41.0, "best_on_val": 42.0}}
+    assert scores_in_one_row(tmp_path) == {"": {"average": 41.0}}
+
+
+@pytest.mark.parametrize(
+    ("module", "change", "message"),
+    [
+        ("joint_pair", {"joint": {"iterations": 0}}, "joint.iterations: must not be 0"),
+        (
+            "joint_pair",
+            {"optim": {"ema_decay": 0.0}, "co_train": {"teachers": "branches"}},
+            "optim.ema_decay: must be above 0",
+        ),
+        (
+            "mean_teacher",
+            {"co_train": {"choose_checkpoint": "best_on_val"}},
+            "co_train.choose_checkpoint: must be last",
+        ),
+    ],
+)
+def test_what_a_trial_cannot_do_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, change: dict[str, Any], message: str
+) -> None:
+    params = read_yaml(PROJECT / "params.yaml")
+    merge(params, change)
+    monkeypatch.chdir(tmp_path)
+    YAML(typ="safe").dump(params, Path("params.yaml"))
+    with pytest.raises(UserError, match=re.escape(message)):
+        import_module(f"experiments.{module}").main()
