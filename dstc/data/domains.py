@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dstc.core.index import load_index, read_split, root_folders
 from dstc.core.places import INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT
+from dstc.core.selection import spread
 from dstc.data.cache import Cache
 from dstc.data.loaders import Stream, ValidationImages
 
@@ -47,8 +48,7 @@ class Domains:
     def unlabeled_images(self, count: int) -> ValidationImages:
         """Up to `count` whole target images of those without labels, evenly spread; none where all are labeled."""
         _, unlabeled = read_split(SPLIT)
-        chosen = unlabeled[:: max(1, len(unlabeled) // count)][:count]
-        index = load_index(INDEX_TARGET_TRAIN).named(chosen).without_labels()
+        index = load_index(INDEX_TARGET_TRAIN).named(spread(unlabeled, count)).without_labels()
         return ValidationImages(index, self.target_roots, self.cache)
 
     def val(self, *, own_labels: bool = False) -> ValidationImages:

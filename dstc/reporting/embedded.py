@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
-Item = TypeVar("Item")
 _FEW_COLORS = 256
 
 
@@ -28,10 +25,3 @@ def data_uri(pixels: np.ndarray, *, width: int) -> str:
     else:
         image.save(buffer, format="WEBP", quality=75)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def spread(items: Sequence[Item], count: int) -> list[Item]:
-    """At most `count` of the items, evenly spread, the first and the last among them."""
-    if len(items) <= count:
-        return list(items)
-    return [items[round(position * (len(items) - 1) / max(1, count - 1))] for position in range(count)]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dstc.core.selection import spread
 from dstc.label_maps.pictures import VOID_COLOR, Color, Panel, legend_of, read_panels
-from dstc.reporting.embedded import data_uri, spread
+from dstc.reporting.embedded import data_uri
 from dstc.reporting.markup import Html, choices, element, section
 from dstc.reporting.results import Results
 

@@ -2,10 +2,9 @@ import base64
 import io
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from dstc.reporting.embedded import data_uri, spread
+from dstc.reporting.embedded import data_uri
 
 
 def decoded(uri):
@@ -31,11 +30,3 @@ def test_photos_become_much_smaller_and_stay_what_they_are():
 
 def test_wide_images_are_shrunk_in_proportion():
     assert decoded(data_uri(np.zeros((50, 300, 3), np.uint8), width=100)).shape == (17, 100, 3)
-
-
-@pytest.mark.parametrize(
-    ("items", "count", "expected"),
-    [("abc", 5, "abc"), ("abcdefghij", 4, "adgj"), ("abcde", 2, "ae"), ("abc", 1, "a"), ("", 3, "")],
-)
-def test_a_few_of_many_are_spread_from_the_first_to_the_last(items, count, expected):
-    assert "".join(spread(items, count)) == expected
