@@ -106,8 +106,8 @@ def draft(source: DataSet, target: DataSet, *, tolerance: int = 0) -> tuple[str,
         target=_yaml(str(target.root)),
         source_layout=source.layout,
         target_layout=target.layout,
-        source_size=_size(source),
-        target_size=_size(target),
+        source_size=_resize(source),
+        target_size=_resize(target),
         crops=_crops(source, target),
         tolerance=tolerance,
         labeled=in_target[0].labels,
@@ -152,10 +152,16 @@ def _yaml(value: Value) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _size(data: DataSet) -> str:
+def _resize(data: DataSet) -> str:
     """What to resize to, so that crops show whole objects."""
+    own, seen = _own_size(data), _size(data)
+    return "null" if seen == own else f"[{seen[0]}, {seen[1]}]"
+
+
+def _size(data: DataSet) -> tuple[int, int]:
+    """(width, height) at which the networks see the images."""
     width, height = _own_size(data)
-    return "null" if width <= MOST_WIDTH else f"[{MOST_WIDTH}, {round(height * MOST_WIDTH / width)}]"
+    return (width, height) if width <= MOST_WIDTH else (MOST_WIDTH, round(height * MOST_WIDTH / width))
 
 
 def _own_size(data: DataSet) -> tuple[int, int]:
@@ -166,13 +172,13 @@ def _own_size(data: DataSet) -> tuple[int, int]:
 
 def _crops(source: DataSet, target: DataSet) -> str:
     """Crops no larger than small images, or padding would be most of them; nothing where those of the preset fit."""
-    widths, heights = zip(_own_size(source), _own_size(target), strict=True)
+    widths, heights = zip(_size(source), _size(target), strict=True)
     width, height = (min(CROP, max(sides)) for sides in (widths, heights))
     if (width, height) == (CROP, CROP):
         return ""
     crop = f"crop: [{width}, {height}]"
     return (
-        f"\n# The images are smaller than the {CROP} pixels that crops have otherwise.\n"
+        f"\n# The images, as they are seen, are smaller than the {CROP} pixels that crops have otherwise.\n"
         f"warm_up: {{source: {{{crop}}}, target: {{{crop}}}}}\njoint: {{{crop}}}\nco_train: {{{crop}}}\n"
     )
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from dstc.core.device import KNOWN, choose_device, set_up
-from dstc.core.errors import UserError, exit_on_user_error
+from dstc.core.errors import UserError, exit_on_user_error, is_of_memory
 from dstc.core.files import require_writable
 from dstc.core.image_files import allow_any_size, decode_image
 from dstc.core.progress import progress
@@ -90,9 +90,12 @@ def predict_all(options: argparse.Namespace) -> None:
                 label = predict_image(trained, image, size=seen, views=views, device=device)
             except (UserError, OSError) as error:
                 problems.append(str(error))
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:
+                if not is_of_memory(error):
+                    raise
                 problems.append(
-                    f"{path}: {seen[0]}x{seen[1]} is too much for the memory of {device}; give --window 512x512"
+                    f"{path}: {seen[0]}x{seen[1]}, seen by the network, or scores of {image.width}x{image.height}, its own "
+                    f"size, are too much for the memory of {device}; give --window 512x512 or a smaller image"
                 )
             else:
                 write_results(options.out, name, image, label, trained[0], written)

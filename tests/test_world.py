@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from dstc.core.taxonomy import CITYSCAPES_19, LABEL_IDS, label_id_of
-from dstc.world import build
 from dstc.world.build import build_world, render_scene
 
 COUNTS = {"source_images": 2, "train_images": 5, "val_images": 1}
@@ -91,28 +90,3 @@ def test_target_files_lie_as_in_cityscapes(world: Path) -> None:
                 assert (ids.mode, ids.size) == ("L", (256, 128))
     cities = {split: {path.name for path in (root / "leftImg8bit" / split).iterdir()} for split in ("train", "val")}
     assert not cities["train"] & cities["val"]
-
-
-def test_a_build_replaces_an_older_one(tmp_path: Path) -> None:
-    folder = tmp_path / "world"
-    folder.mkdir()
-    (folder / "stale").touch()
-    build_world(folder, seed=3, source_images=1, train_images=1, val_images=1, workers=1)
-    assert not (folder / "stale").exists()
-    assert len(_contents(folder)) == 6
-
-
-def test_an_interrupted_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rendered = 0
-
-    def render_two(domain: str, *, seed: int, split: str, number: int) -> tuple[np.ndarray, np.ndarray]:
-        nonlocal rendered
-        rendered += 1
-        if rendered == 3:
-            raise KeyboardInterrupt
-        return render_scene(domain, seed=seed, split=split, number=number)
-
-    monkeypatch.setattr(build, "render_scene", render_two)
-    with pytest.raises(KeyboardInterrupt):
-        build_world(tmp_path / "world", seed=3, workers=0, **COUNTS)
-    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dstc.config.sections import Model
@@ -66,20 +67,27 @@ def _feature_problems(model: Model, backbone: Backbone) -> list[str]:
 
 def _weight_problems(model: Model, backbone: Backbone) -> list[str]:
     """What is wrong with weights by name; those in a file are judged when it is read (dstc/models/weights.py)."""
-    name = f"model.initial_weights '{model.initial_weights}'"
-    if model.initial_weights == "none" and model.backbone_weights == "frozen":
-        return ["model.backbone_weights 'frozen' would keep random weights, for model.initial_weights is 'none'"]
-    if model.initial_weights not in WEIGHTS_BY_NAME:
+    weights, name = model.initial_weights, f"model.initial_weights '{model.initial_weights}'"
+    if weights == "none":
+        frozen = model.backbone_weights == "frozen"
+        return [
+            "model.backbone_weights 'frozen' would keep random weights, for model.initial_weights is 'none'"
+        ] * frozen
+    if Path(weights).is_absolute():
         return []
-    if model.initial_weights not in backbone.weights_by_name:
+    if weights not in WEIGHTS_BY_NAME:
+        known = ("none", *WEIGHTS_BY_NAME)
+        return [f"{name}: must be {', '.join(known)}, or the absolute path of a file{nearest(weights, known)}"]
+    if weights not in backbone.weights_by_name:
         others = ", ".join(f"'{other}'" for other in (*backbone.weights_by_name, "none"))
         return [f"{name}: there are none for '{model.backbone}'; use {others} or a file"]
     whose = "timm's" if backbone.of_timm else "torchvision's"
-    if model.normalization != "imagenet_rgb":
-        return [f"{name} are {whose}, made for model.normalization 'imagenet_rgb', not '{model.normalization}'"]
-    if backbone.bottlenecks and model.stride_on != "second_conv":
-        return [f"{name} are {whose}, made for model.stride_on 'second_conv', not '{model.stride_on}'"]
-    return []
+    fitting = {"normalization": "imagenet_rgb"} | ({"stride_on": "second_conv"} if backbone.bottlenecks else {})
+    return [
+        f"{name} are {whose}, made for model.{key} '{value}', not '{getattr(model, key)}'"
+        for key, value in fitting.items()
+        if getattr(model, key) != value
+    ]
 
 
 def _optimizer_problems(params: Params, backbone: Backbone) -> list[str]:

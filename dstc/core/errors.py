@@ -31,6 +31,11 @@ def names_its_cause(error: OSError) -> bool:
     return error.filename is not None or error.errno in FULL
 
 
+def is_of_memory(error: RuntimeError) -> bool:
+    """Whether torch lacks memory, of a GPU or of the CPU."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+
+
 def _end(message: str) -> NoReturn:
     print("".join(f"error: {line}\n" for line in message.splitlines()), end="", file=sys.stderr)
     raise SystemExit(1) from None
@@ -67,7 +72,7 @@ def exit_on_user_error() -> Iterator[None]:
     except MemoryError as error:
         _end(f"not enough memory ({error}); lower batch, crop or data.*.resize" if str(error) else "not enough memory")
     except RuntimeError as error:  # torch's own kinds: of a GPU's memory, and of the CPU's
-        if type(error).__name__ != "OutOfMemoryError" and "can't allocate memory" not in str(error):
+        if not is_of_memory(error):
             raise
         _end("not enough memory for what the network computes; lower batch, crop or size")
     except Interrupted as interrupted:

@@ -12,6 +12,8 @@ import pandas as pd
 from dstc.core.errors import UserError
 from dstc.label_maps.pictures import read_panels
 
+NAMES_IN = ("actual", "predicted")  # columns of class names
+
 
 def _text(path: Path) -> str:
     try:
@@ -41,7 +43,10 @@ def table(path: Path, *columns: str) -> pd.DataFrame:
     """A CSV file with these columns."""
     text = _text(path)
     try:
-        content = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])  # a class may be called "NA"
+        # A class may be called "NA", or "1".
+        content = pd.read_csv(
+            io.StringIO(text), keep_default_na=False, na_values=[""], dtype=dict.fromkeys(NAMES_IN, str)
+        )
     except ValueError as error:
         raise _damaged(path, error) from None
     missing = [column for column in columns if column not in content]

@@ -1,4 +1,4 @@
-"""What is kept of a step that went wrong: all it takes to take that very step again.
+"""What is kept of a step that went wrong: the batch, and the weights that it began with.
 
 A snapshot holds the whole batch as the loader gave it, the names of its images by stream, the weights of every
 network before the step, the iteration (counted from 0, as the random draws of the step are), the learning rate, the problem.

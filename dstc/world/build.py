@@ -5,7 +5,6 @@ An image depends on nothing but (world seed, domain, split, number), so any numb
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,20 +129,10 @@ def _fill_all(orders: Sequence[Order], workers: int) -> None:
 def build_world(
     folder: Path, *, seed: int, source_images: int, train_images: int, val_images: int, workers: int
 ) -> None:
-    """Write the world below `folder` as PNG in the layouts of GTA5 and Cityscapes; an existing `folder` is replaced.
-
-    The world grows in a sibling folder and gets its name when it is complete, so `folder` is never half a world.
-    """
-    growing = folder.with_name(f".{folder.name}.growing")
-    shutil.rmtree(growing, ignore_errors=True)
+    """Write the world below the empty `folder` as PNG in the layouts of GTA5 and Cityscapes."""
     orders = [
-        *_source_orders(growing / "gta5", seed, source_images),
-        *_target_orders(growing / "cityscapes", seed, "train", train_images),
-        *_target_orders(growing / "cityscapes", seed, "val", val_images),
+        *_source_orders(folder / "gta5", seed, source_images),
+        *_target_orders(folder / "cityscapes", seed, "train", train_images),
+        *_target_orders(folder / "cityscapes", seed, "val", val_images),
     ]
-    try:
-        _fill_all(orders, workers)
-        shutil.rmtree(folder, ignore_errors=True)
-        growing.rename(folder)
-    finally:
-        shutil.rmtree(growing, ignore_errors=True)
+    _fill_all(orders, workers)

@@ -100,6 +100,12 @@ def refusal(**sections: dict[str, Any]) -> str:
         ({"model": {"initial_weights": "imagenet"}}, "there are none for 'narrow_resnet'"),
         ({"model": {"initial_weights": "imagenet_v2"}}, "there are none for 'narrow_resnet'"),
         (
+            {"model": {"initial_weights": "imagnet"}},
+            "model.initial_weights 'imagnet': must be none, imagenet, imagenet_v2, pretrained, or the absolute path of a "
+            "file; did you mean 'imagenet'?",
+        ),
+        ({"model": {"initial_weights": "weights/a.pth"}}, "or the absolute path of a file"),
+        (
             {"model": {"initial_weights": "imagenet", "backbone": "resnet50", "normalization": "caffe_bgr"}},
             "made for model.normalization 'imagenet_rgb'",
         ),

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from dstc.export import main as export_main
 from dstc.models.checkpoints import read_described, save_network
 from dstc.models.normalization import NORMALIZATIONS
 from dstc.predict import main
-from dstc.prediction.trained import load_trained, size_seen
+from dstc.prediction.trained import load_trained, predict_image, size_seen
 from tests.models.small import small_network
 from tests.pipeline.project import ROOT
 
@@ -259,6 +260,25 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_are_labeled(
     told = refusal(capsys, "a.pt", "photos", "--write", "train_ids")
     assert "error: 1 of 3 images have no result:\nerror: photos/broken.png: cannot be decoded" in told
     assert files(here / "predictions/train_ids") == ["deep/two.png", "one.png"]
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("no"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_an_image_that_the_memory_does_not_hold_is_named_and_the_others_are_labeled(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    def predict(trained: Any, image: Image.Image, **options: Any) -> Any:
+        if image.size == (96, 64):
+            raise error
+        return predict_image(trained, image, **options)
+
+    monkeypatch.setattr("dstc.predict.predict_image", predict)
+    told = refusal(capsys, "a.pt", "photos", "--own-size", "--write", "train_ids")
+    assert (
+        "error: 1 of 2 images have no result:\nerror: photos/one.png: 96x64, seen by the network, or scores of" in told
+    )
+    assert files(here / "predictions/train_ids") == ["deep/two.png"]
 
 
 def test_a_very_large_image_is_labeled_if_asked_for(

@@ -83,7 +83,9 @@ def test_the_draft_is_a_preset_that_names_every_value_once(tmp_path: Path) -> No
     assert preset["data"]["source"] == {"layout": "folders", "resize": None, "held_out": 0}
 
 
-@pytest.mark.parametrize(("width", "height", "crop"), [(96, 64, [96, 64]), (300, 150, [192, 150]), (640, 480, None)])
+@pytest.mark.parametrize(
+    ("width", "height", "crop"), [(96, 64, [96, 64]), (300, 150, [192, 150]), (640, 480, None), (1242, 375, [192, 145])]
+)
 def test_crops_are_no_larger_than_small_images(tmp_path: Path, width: int, height: int, crop: list[int] | None) -> None:
     for path in data(tmp_path).rglob("*.jpg"):
         trees.write_photo(path, size=(width, height))

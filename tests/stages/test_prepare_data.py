@@ -9,6 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from dstc.core.index import load_index
+from dstc.world.build import render_scene
 from stages import prepare_data
 from tests.preparation import trees
 
@@ -70,6 +71,25 @@ def test_the_embedded_world_is_built_and_indexed(project: Path) -> None:
         assert len(index) == count
         assert all(entry.pixels is not None and sum(entry.pixels) > 0 for entry in index.entries)
     assert (project / "data/world/gta5/images/00001.png").is_file()
+
+
+def test_an_interrupted_world_leaves_the_one_before(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded = {"source": "embedded", "target": "embedded"}
+    counts = {"world.source_images": 2, "world.train_images": 2, "world.val_images": 1}
+    run(project, paths=embedded, data=counts)
+    before, rendered = files(project / "data"), []
+
+    def render_two(*arguments: str, **more: Any) -> Any:
+        rendered.append(more)
+        if len(rendered) == 3:
+            raise KeyboardInterrupt
+        return render_scene(*arguments, **more)
+
+    monkeypatch.setattr("dstc.world.build.render_scene", render_two)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        run(project, paths=embedded, data=counts | {"world.source_images": 4}, runtime={"workers": 0})
+    assert files(project / "data") == before
+    assert {path.name for path in (project / "data").iterdir()} == {"index", "world"}
 
 
 def test_unlabeled_folders_are_entries_of_their_own_root(project: Path) -> None:

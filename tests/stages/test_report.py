@@ -20,6 +20,7 @@ from dstc.core.places import (
     REPORT,
     SPLIT,
 )
+from dstc.reporting.reading import table
 from stages.report import TRAININGS, report
 from tests.reporting.conftest import results
 
@@ -118,6 +119,15 @@ def test_a_damaged_result_is_named_with_the_stage_that_makes_it_anew(name):
     with pytest.raises(UserError, match=rf"^{path}: cannot be shown \(.+\); run `dvc repro -f {stage}`$"):
         report()
     assert not REPORT.exists()
+
+
+def test_classes_whose_names_are_numbers_keep_them(tmp_path):
+    (tmp_path / "confusion.csv").write_text("actual,predicted,rate\n1,01,20.0\n")
+    assert table(tmp_path / "confusion.csv", "rate").to_dict("list") == {
+        "actual": ["1"],
+        "predicted": ["01"],
+        "rate": [20.0],
+    }
 
 
 @pytest.mark.parametrize("file", ["scores.json", "summary.json", "confusion.csv"])
