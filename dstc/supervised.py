@@ -48,6 +48,8 @@ def train_and_write(
     context = TrainingContext.of(params, val.index.classes)
     network = context.networks.new()
     tracked = {"seed": params.seed, **params.model_dump(include={"model", "optim"}), name: schedule.model_dump()}
+    weights = Path(params.model.initial_weights)
+    inputs = [*inputs, weights] if weights.is_absolute() else inputs
     with checkpoints_of(name, tracked=tracked, inputs=inputs, outputs=folder, context=context) as checkpoints:
         state = train_supervised(
             network, streams, name=name, context=context, schedule=schedule, val=val, checkpoints=checkpoints

@@ -7,6 +7,7 @@ from pathlib import Path
 from dstc.core import index
 
 LISTING = Path("data/listing.txt")
+INITIAL_WEIGHTS = Path("data/initial_weights.txt")
 WORLD = index.WORLD
 INDEX_SOURCE = Path("data/index/source.json")
 INDEX_TARGET_TRAIN = Path("data/index/target_train.json")

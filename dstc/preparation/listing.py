@@ -1,4 +1,7 @@
-"""What lies in the data folders, by names, sizes and times alone: a listing differs as soon as a file there does."""
+"""What a run reads from outside the project, in lines that differ as soon as it does.
+
+Data by names, sizes and times alone; initial weights by their content, for what depends on it takes hours.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,21 @@ def listing(folders: Iterable[Path]) -> str:
     return (
         f"{len(lines)} data files outside the project; digest of their names, sizes and times: {content.hexdigest()}\n"
     )
+
+
+def weights_line(initial_weights: str) -> str:
+    """One line on the content of the file that `model.initial_weights` names, wherever it lies and whenever it was copied.
+
+    Of weights by name it says the same for all: the name is a parameter. A file that is missing is told by prepare_data.
+    """
+    file = Path(initial_weights)
+    if not file.is_absolute():
+        return "initial weights: of no file\n"
+    if not file.is_file():
+        return "initial weights: the file is missing\n"
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16))
+    return f"initial weights: digest of the file: {digest.hexdigest()}\n"
 
 
 def _line(entry: os.DirEntry[str]) -> str:

@@ -199,6 +199,17 @@ def test_a_change_far_from_what_is_read_reruns_nothing(outside: Outside) -> None
     assert reply.started == [ALWAYS_RUN]
 
 
+def test_initial_weights_of_other_content_rerun_what_begins_with_them(run: Run, tmp_path: Path) -> None:
+    project, weights = run.project.copy(tmp_path), tmp_path / "weights.pt"
+    shutil.copy(project.root / "data/warm_up_source/network.pt", weights)
+    project.edit_params({"model": {"initial_weights": str(weights)}})
+    assert project.dvc("repro", "warm_up_target").ran == ["warm_up_target"]
+    shutil.copy(project.root / "data/warm_up_source/network.pt", weights)  # of another time
+    assert project.dvc("repro", "warm_up_target").ran == []
+    shutil.copy(project.root / "data/joint/network.pt", weights)
+    assert project.dvc("repro", "warm_up_target").ran == ["warm_up_target"]
+
+
 def test_the_lock_holds_no_file_name_or_time_of_the_users_data(outside: Outside) -> None:
     listed = (outside.project.root / "data/listing.txt").read_text()
     assert re.fullmatch(r"\d+ data files outside the project; .*: [0-9a-f]{32}\n", listed)
