@@ -18,6 +18,7 @@ from typing import Any
 from dstc.config.params import check_params, read_yaml
 from dstc.core.errors import UserError
 from dstc.core.places import INDEX_SOURCE
+from dstc.preparation.listing import weights_line
 from dstc.presets import Tree, merge, parse_settings, resolve, value_at
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -136,8 +137,13 @@ def task_of(stage: Stage, params: Tree) -> Task:
         "code": {dep: code_digest(dep) for dep in stage.deps if dep not in makers},
         "after": [task.digest for task in after],
     }
+    if "model" in stage.params:
+        decides["initial weights"] = weights_digest(params["model"]["initial_weights"])
     digest = hashlib.blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=8).hexdigest()
     return Task(digest, stage, params, after)
+
+
+weights_digest = cache(weights_line)
 
 
 @cache

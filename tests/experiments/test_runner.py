@@ -60,6 +60,15 @@ def test_a_change_of_code_reaches_the_stages_that_dvc_would_run_again(monkeypatc
     assert differing(before, folders(Run())) == {"co_train", "evaluate"}
 
 
+def test_initial_weights_of_other_content_reach_the_trainings(tmp_path: Path) -> None:
+    run, machine, found = Run(preset="carla_camvid"), [*MACHINE[:2], f"model.initial_weights={tmp_path}/a.pth"], []
+    for content in (b"1", b"2"):
+        (tmp_path / "a.pth").write_bytes(content)
+        tasks.weights_digest.cache_clear()
+        found.append(folders(run, machine))
+    assert differing(*found) == {"warm_up_source", "warm_up_target", "joint", "co_train", "evaluate"}
+
+
 def test_paths_of_this_machine_reach_the_runs_of_a_preset_alone() -> None:
     run = Run(preset="carla_camvid")
     assert plan(run, MACHINE).params["paths"]["source"] == "/data/carla"
