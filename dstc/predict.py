@@ -78,6 +78,8 @@ def predict_all(options: argparse.Namespace) -> None:
     refuse_unlike(trained)
     views = Views(options.flip, options.scales, options.window)
     written = kinds_for(trained[0], options.write)
+    if options.out.is_file():
+        raise UserError(f"--out {options.out}: is a file; name a folder")
     require_writable(options.out)
     seen_at = _size_in_words(options, trained[0])
     write_about(options.out, trained, written, weights=options.weights, size=seen_at, views=views)

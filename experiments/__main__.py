@@ -16,12 +16,14 @@ import signal
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from dstc.core.errors import UserError, exit_on_user_error, nearest
 from experiments.registry import STUDIES
 from experiments.rows import Rows, in_words
 from experiments.runner import run_missing
 from experiments.studies.questions import own
+from experiments.study import Job, Study
 from experiments.tables import draw_curve, table, values_of
 from experiments.tasks import PROJECT, plan
 
@@ -39,12 +41,11 @@ def main() -> None:
     study = own(given.settings, given.seeds) if given.study == "own" else STUDIES[given.study]
     path, jobs = RESULTS / f"{given.study}.csv", {}
     if given.do == "run" or "digest" in study.columns:
-        asked = (job for job in study.jobs() if given.only in " ".join(map(in_words, job.rows.values())))
-        jobs = {job: plan(job.run, given.S) for job in asked}
+        jobs = {job: plan(job.run, given.S) for job in _asked(study, given.study, given.only)}
     if given.do == "run":
         for number in (signal.SIGINT, signal.SIGTERM):  # die at once: the stages notice it, and save
             signal.signal(number, signal.SIG_DFL)
-        slots = given.gpus.split(",") if given.gpus else [None] * given.processes
+        slots = given.gpus or [None] * given.processes
         run_missing(jobs, Rows(path, study.columns, given.commit), slots)
     rows = pd.read_csv(path, dtype=NAMES) if path.exists() else pd.DataFrame(columns=study.columns)
     if "digest" in study.columns:
@@ -56,6 +57,15 @@ def main() -> None:
         study.draw(rows, given.over, given.curve)
     elif given.curve and study.layout:
         draw_curve(values_of(rows, study.layout), given.curve)
+
+
+def _asked(study: Study, name: str, only: str) -> list[Job]:
+    told = {job: " ".join(map(in_words, job.rows.values())) for job in study.jobs()}
+    asked = [job for job, rows in told.items() if only in rows]
+    if told and not asked:
+        example = in_words(next(iter(next(iter(told)).rows.values())))
+        raise UserError(f"--only '{only}': no job of study {name} has such a row; the first one has '{example}'")
+    return asked
 
 
 def _arguments() -> argparse.Namespace:
@@ -73,12 +83,26 @@ def _arguments() -> argparse.Namespace:
     add("--curve", type=Path, metavar="FILE.svg", help="draw mIoU over split.size, or as --over says, as well")
     add("--over", choices=("total_iterations", "labels"), default="total_iterations", help="budget: what to draw over")
     add("--processes", type=int, choices=range(1, 65), default=1, metavar="N", help="run: jobs at a time (1)")
-    add("--gpus", help="run: such as 0,1: a job at a time on each; 0,0 is two on GPU 0")
+    add("--gpus", type=_gpus, help="run: such as 0,1: a job at a time on each; 0,0 is two on GPU 0")
     return parser.parse_intermixed_args()
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
+    """Different whole numbers from 0 on, as argparse takes them."""
+    parts = text.split(",")
+    if not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
+        raise argparse.ArgumentTypeError(f"'{text}': must be different numbers from 0 on, separated by commas (0,1)")
+    return [int(part) for part in parts]
+
+
+def _gpus(text: str) -> list[str]:
+    """What CUDA_VISIBLE_DEVICES takes: torch ignores a GPU that is not there, and jobs would train on the CPU."""
+    parts, there = text.split(","), torch.cuda.device_count()
+    if not all(part.isdecimal() and int(part) < there for part in parts):
+        raise argparse.ArgumentTypeError(
+            f"'{text}': must be numbers of GPUs, separated by commas; here are {there}, counted from 0"
+        )
+    return parts
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from dstc.core.errors import UserError
 
@@ -109,6 +109,11 @@ def _open(content: bytes, name: str) -> tuple[Image.Image, int]:
     except Image.DecompressionBombError as error:
         raise UserError(
             f"{name}: {str(error).partition(',')[0]}; cut it into tiles (`python -m dstc.predict` also has --allow-large)"
+        ) from None
+    except UnidentifiedImageError:  # whose words tell an address in memory
+        reason = "it holds none that Pillow knows" if content else "it is empty"
+        raise UserError(
+            f"{name}: cannot be decoded as an image ({reason}); put the image back or remove the file"
         ) from None
     except Exception as error:  # Pillow raises many kinds for a broken file; each means the same to a user
         raise UserError(f"{name}: cannot be decoded as an image ({error}); is it truncated?") from None

@@ -83,6 +83,8 @@ def read_tensors(path: Path) -> Any:
         raise
     except FileNotFoundError:
         raise UserError(f"{path}: no such file of weights") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder; name the file of weights in it") from None
     except pickle.UnpicklingError:
         raise UserError(
             f"{path}: holds more than tensors, or is no file of weights; such a file is refused because loading it could "

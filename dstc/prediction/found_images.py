@@ -30,7 +30,10 @@ def find_images(arguments: Sequence[str], out: Path) -> dict[str, Path]:
     results = out.resolve()
     kept = [(name, path) for name, path in found if results not in path.resolve().parents]
     if not kept:
-        raise UserError(f"{', '.join(arguments)}: holds only results of {out}; give --out another folder")
+        raise UserError(
+            f"{', '.join(arguments)}: holds only what lies below --out {out}, where images are taken for results of an "
+            "earlier run; give --out another folder"
+        )
     return _by_name(kept)
 
 

@@ -1,8 +1,10 @@
-"""Sizes, scales and the like as they are typed on a command line; of a ValueError argparse makes its message."""
+"""Sizes, scales and the like as they are typed on a command line."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -15,18 +17,29 @@ from dstc.prediction.trained import Size
 
 def scales(text: str) -> tuple[float, ...]:
     """`0.75,1` as (0.75, 1.0)."""
-    return tuple(TypeAdapter(Scale).validate_python(float(part)) for part in text.split(","))
+    with _rule(text, "numbers from 0.1 to 10 separated by commas, such as 0.75,1,1.25"):
+        return tuple(TypeAdapter(Scale).validate_python(float(part)) for part in text.split(","))
 
 
 def size(text: str) -> Size:
     """`1024x512` as (1024, 512)."""
-    width, height = TypeAdapter(Window).validate_python([int(part) for part in text.split("x")])
-    return width, height
+    with _rule(text, "WIDTHxHEIGHT in pixels, each at least 16, such as 1024x512"):
+        width, height = TypeAdapter(Window).validate_python([int(part) for part in text.split("x")])
+        return width, height
 
 
 def threads(text: str) -> int:
     """A number of CPU threads, 0 for torch's choice."""
-    return TypeAdapter(Threads).validate_python(int(text))
+    with _rule(text, "a whole number from 0 to 1024"):
+        return TypeAdapter(Threads).validate_python(int(text))
+
+
+@contextmanager
+def _rule(text: str, rule: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError:  # pydantic's errors are some, too
+        raise argparse.ArgumentTypeError(f"'{text}': must be {rule}") from None
 
 
 def kinds(text: str) -> list[str]:

@@ -62,10 +62,17 @@ def test_an_unreadable_orientation_leaves_the_image_as_it_is_stored() -> None:
     assert decode_image(content.getvalue(), "x").size == (6, 4)
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", encoded(Image.new("RGB", (90, 80)))[:-30]])
-def test_broken_files_are_refused_by_their_name(content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", r"\(it is empty\); put the image back"),
+        (b"no image", r"\(it holds none that Pillow knows\); put the image back"),
+        (encoded(Image.new("RGB", (90, 80)))[:-30], r".*; is it truncated\?"),
+    ],
+)
+def test_broken_files_are_refused_by_their_name(content: bytes, reason: str) -> None:
     for decode in (decode_image, decode_label):
-        with pytest.raises(UserError, match=r"a/x\.png: cannot be decoded as an image .*is it truncated\?"):
+        with pytest.raises(UserError, match=rf"a/x\.png: cannot be decoded as an image {reason}"):
             decode(content, "a/x.png")
 
 

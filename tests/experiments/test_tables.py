@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from dstc.core.errors import exit_on_user_error
 from experiments.__main__ import RESULTS, main
 from experiments.registry import STUDIES
 from experiments.studies import budget
@@ -126,3 +127,28 @@ def test_the_pictures_of_budgets_show_every_method_and_the_ceiling_and_are_the_s
         assert lines == expected[over]
     begun = [row for row in rows if row["weights"] == "averaged" and row["labels"] == 15][:1]
     budget.draw(pd.DataFrame(begun), "total_iterations", tmp_path / "one.svg")  # a study that has only begun
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["compare", "run", "--only", "sed=3"],
+            "error: --only 'sed=3': no job of study compare has such a row; the first",
+        ),
+        (["own", "run", "--seeds", "0,0"], "argument --seeds: '0,0': must be different numbers from 0 on"),
+        (["own", "run", "--seeds", "x"], "argument --seeds: 'x': must be different numbers from 0 on"),
+        (["own", "run", "--gpus", "x"], "argument --gpus: 'x': must be numbers of GPUs"),
+        (
+            ["own", "run", "--gpus", "99"],
+            "argument --gpus: '99': must be numbers of GPUs, separated by commas; here are",
+        ),
+    ],
+)
+def test_what_a_study_cannot_be_asked_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["experiments", *arguments])
+    with pytest.raises(SystemExit), exit_on_user_error():
+        main()
+    assert message in capsys.readouterr().err

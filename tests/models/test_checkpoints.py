@@ -104,7 +104,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_file_of_weights(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"{tmp_path.name}: cannot be read as weights"):
+    with pytest.raises(UserError, match=f"{tmp_path.name}: is a folder; name the file"):
         read_tensors(tmp_path)
 
 

@@ -307,6 +307,9 @@ def test_what_systems_leave_in_folders_is_no_image_of_a_pattern_or_folder(here: 
     [
         (["a.pt", "nowhere"], "error: nowhere: no such file or folder\n"),
         (["a.pt", "*.gif"], "error: *.gif: no image has such a name; known endings are .bmp, "),
+        (["a.pt", "photos", "--out", "a.pt"], "error: --out a.pt: is a file; name a folder\n"),
+        (["a.pt", "photos", "--out", "."], "error: photos: holds only what lies below --out ., where images"),
+        (["photos", "photos"], "error: photos: is a folder; name the file of weights in it\n"),
         (["none.pt", "photos"], "error: none.pt: no such file of weights\n"),
         (["photos/one.png", "photos"], "error: photos/one.png: holds more than tensors, or is no file of weights"),
         (
@@ -318,10 +321,13 @@ def test_what_systems_leave_in_folders_is_no_image_of_a_pattern_or_folder(here: 
             "error: --write label_ids: the labels of colors.pt were colors",
         ),
         (["old.pt", "photos"], "error: old.pt: was written before checkpoints told input_size"),
-        (["a.pt", "photos", "--scales", "0,1"], "argument --scales: invalid scales value: '0,1'"),
-        (["a.pt", "photos", "--threads", "-1"], "argument --threads: invalid threads value: '-1'"),
-        (["a.pt", "photos", "--threads", "99999999"], "argument --threads: invalid threads value: '99999999'"),
-        (["a.pt", "photos", "--window", "8x8"], "argument --window: invalid size value: '8x8'"),
+        (["a.pt", "photos", "--scales", "0,1"], "argument --scales: '0,1': must be numbers from 0.1 to 10"),
+        (["a.pt", "photos", "--threads", "-1"], "argument --threads: '-1': must be a whole number from 0 to 1024"),
+        (["a.pt", "photos", "--threads", "99999999"], "argument --threads: '99999999': must be a whole"),
+        (
+            ["a.pt", "photos", "--window", "8x8"],
+            "argument --window: '8x8': must be WIDTHxHEIGHT in pixels, each at",
+        ),
         (
             ["a.pt", "photos", "--write", "masks"],
             "argument --write: masks: known are train_ids, label_ids, colors, overlays",
