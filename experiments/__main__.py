@@ -12,6 +12,7 @@ switched off. docs/experiments.md says more.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 from pathlib import Path
 
@@ -96,13 +97,17 @@ def _numbers(text: str) -> list[int]:
 
 
 def _gpus(text: str) -> list[str]:
-    """What CUDA_VISIBLE_DEVICES takes: torch ignores a GPU that is not there, and jobs would train on the CPU."""
+    """What CUDA_VISIBLE_DEVICES takes, of the GPUs that this process may use, counted from 0.
+
+    Torch passes over a GPU that is not there, and jobs would train on the CPU.
+    """
     parts, there = text.split(","), torch.cuda.device_count()
     if not all(part.isdecimal() and int(part) < there for part in parts):
         raise argparse.ArgumentTypeError(
             f"'{text}': must be numbers of GPUs, separated by commas; here are {there}, counted from 0"
         )
-    return parts
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(there)))
+    return [visible.split(",")[int(part)] for part in parts]
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from dstc.core.errors import UserError
 from dstc.core.files import atomic_write, write_text
 from experiments.rows import Row, Rows, in_words
 from experiments.study import Job
-from experiments.tasks import PROJECT, Task, code_digest, task_of
+from experiments.tasks import PROJECT, Task, code_digest, task_of, weights_digest
 
 DONE, LOG = "done.json", "log.txt"
 
@@ -70,8 +70,11 @@ def make(task: Task, gpu: str | None) -> None:
         if (folder / DONE).exists():
             return
         code_digest.cache_clear()
+        weights_digest.cache_clear()
         if task_of(task.stage, task.params) != task:
-            raise UserError(f"{task.stage.name}: the code has changed since the study began; start it again")
+            raise UserError(
+                f"{task.stage.name}: the code or the initial weights have changed since the study began; start it again"
+            )
         _prepare(task)
         began, is_first = time.monotonic(), not log.exists()
         commit = code_version(PROJECT, ["experiments/results"])  # of the code that runs, whatever changes meanwhile

@@ -365,6 +365,22 @@ def rows_in_fp32() -> Table:
 
 def test_one_network_in_fp32_is_that_of_its_rows() -> None:
     assert table(PAGE, "one network, in fp32", "iterations") == rows_in_fp32()
+    text = " ".join(PAGE.read_text().split())
+    alone = [in_fp32(method) - in_fp32("joint") for method in ("joint_within_images", "joint_after_warm_up")]
+    told = [" and ".join(f"{difference[seed]:+.1f}" for difference in alone) for seed in (0, 1)]
+    assert f"with seed 0 neither was ahead alone ({told[0]}), with seed 1 each was ({told[1]})." in text
+    both = gap(in_fp32("joint_within_images_after_warm_up"), in_fp32("joint"))
+    assert "[+" in both  # "ahead"
+    assert all("[-" in gap(difference, 0 * difference) for difference in alone)  # "not shown"
+    rows = rows_of("fp32").query("weights == 'averaged'")
+    minutes = {method: own.minutes for method, own in rows.groupby("method")}
+    assert f"took {minutes['joint_within_images_after_warm_up'].median():.0f} minutes of one core" in text
+    assert f"joint training {minutes['joint'].median():.0f}." in text
+    branch = rows[rows.method.eq("no unlabeled images") & rows.network.eq("target_biased")]
+    assert (
+        f"({branch.miou.item():.1f}, seed 0, after as many iterations). It took {branch.minutes.item():.0f} min" in text
+    )
+    assert f"All 468 labels of the target bring {in_fp32('all_labels')[0]:.1f} (seed 0)" in text
 
 
 def test_what_unlabeled_images_bring_is_that_of_its_rows() -> None:

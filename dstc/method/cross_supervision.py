@@ -17,7 +17,8 @@ def teacher_mode(network: nn.Module, batch_norm: str) -> Iterator[None]:
     mode) or with those of the "batch".
 
     Deviation: the released code uses the batch's, which also moves the running statistics, so that the target-biased
-    branch's test-time statistics absorb pure source images; that is "batch" here.
+    branch's test-time statistics absorb pure source images; that is "batch" here, of branches that label. Averages keep
+    their statistics (dstc/training/averaging.py).
     """
     was_training = network.training
     network.train(batch_norm == "batch")

@@ -35,7 +35,7 @@ def listing(folders: Iterable[Path]) -> str:
 def weights_line(initial_weights: str) -> str:
     """One line on the content of the file that `model.initial_weights` names, wherever it lies and whenever it was copied.
 
-    Of weights by name it says the same for all: the name is a parameter. A file that is missing is told by prepare_data.
+    Of weights by name it says the same for all: the name is a parameter. A training refuses a file that is missing.
     """
     file = Path(initial_weights)
     if not file.is_absolute():

@@ -1,7 +1,7 @@
 """Some of `budget` and `levers` again on carla_camvid, in fp32: for a CPU that has no arithmetic for bf16.
 
-Joint training, its variants and the target alone have three seeds, levers have seed 0. Scores are compared within this
-study alone.
+Joint training and its variants have three seeds, as the target alone is to have; all else has seed 0. Scores are compared
+within this study alone.
 """
 
 from __future__ import annotations

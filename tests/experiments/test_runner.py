@@ -160,7 +160,7 @@ def test_code_that_changes_while_a_study_runs_stops_it(monkeypatch: pytest.Monke
     other.cache_clear = lambda: None  # type: ignore[attr-defined]
     monkeypatch.setattr(tasks, "code_digest", other)
     monkeypatch.setattr(runner, "code_digest", other)
-    with pytest.raises(UserError, match="prepare_data: the code has changed since the study began"):
+    with pytest.raises(UserError, match="prepare_data: the code or the initial weights have changed since"):
         make(first, None)
 
 

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from dstc.core.errors import exit_on_user_error
-from experiments.__main__ import RESULTS, main
+from experiments.__main__ import RESULTS, _gpus, main
 from experiments.registry import STUDIES
 from experiments.studies import budget
 from experiments.tables import Layout, draw_curve, table, values_of
@@ -24,7 +24,7 @@ COMMITTED = {  # rows; a study may add some, never lose one
     "compare": 84,
     "determinism": 20,
     "duplicated_optimizer": 30,
-    "fp32": 20,
+    "fp32": 48,
     "ideas": 25,
     "labels": 9,
     "levers": 48,
@@ -127,6 +127,17 @@ def test_the_pictures_of_budgets_show_every_method_and_the_ceiling_and_are_the_s
         assert lines == expected[over]
     begun = [row for row in rows if row["weights"] == "averaged" and row["labels"] == 15][:1]
     budget.draw(pd.DataFrame(begun), "total_iterations", tmp_path / "one.svg")  # a study that has only begun
+
+
+@pytest.mark.parametrize(("visible", "slots"), [(None, ["1", "0", "0"]), ("4,7", ["7", "4", "4"])])
+def test_gpus_are_those_that_the_process_may_use(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, slots: list[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert _gpus("1,0,0") == slots
 
 
 @pytest.mark.parametrize(
