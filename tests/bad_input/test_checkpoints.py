@@ -63,7 +63,7 @@ TABLE: dict[str, tuple[Callable[[], Any], str]] = {
     "a bit flipped in the middle": (flipped(0.5), "does not match its checksum"),
     "a bit flipped late": (flipped(0.9), "does not match its checksum"),
     "a page of text": (bytes_of(lambda _: b"<html>404</html>"), "is no file of weights"),
-    "a folder": (lambda: (NETWORK.unlink(), NETWORK.mkdir()), "cannot be read as weights"),
+    "a folder": (lambda: (NETWORK.unlink(), NETWORK.mkdir()), "is a folder; name the file of weights"),
     "code": (lambda: torch.save({"format": FORMAT, "state": RunsWhenLoaded()}, NETWORK), "loading it could run code"),
     "a whole network": (lambda: torch.save(torch.nn.Linear(1, 1), NETWORK), "loading it could run code"),
     "plain weights": (content_of(lambda content: content["state"]), "without its description"),
