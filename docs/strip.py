@@ -31,7 +31,10 @@ def strip(pictures: Sequence[Path]) -> list[Panel]:
     """Five panels of each picture; titles stand above the first row alone."""
     rows: list[list[Panel]] = []
     for path in pictures:
-        panels = dict(read_panels(path))
+        try:
+            panels = dict(read_panels(path))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); name a file of {PICTURES}") from None
         if missing := sorted(PANELS.keys() - panels.keys()):
             raise UserError(f"{path}: has no panel '{missing[0]}'; name a file of {PICTURES}")
         rows.append([("" if rows else title, panels[name]) for name, title in PANELS.items()])

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from dstc.core.device import KNOWN, choose_device, set_up
-from dstc.core.errors import UserError, exit_on_user_error, is_of_memory
+from dstc.core.errors import FULL, UserError, exit_on_user_error, in_words, is_of_memory
 from dstc.core.files import require_writable
 from dstc.core.image_files import allow_any_size, decode_image
 from dstc.core.progress import progress
@@ -90,8 +90,15 @@ def predict_all(options: argparse.Namespace) -> None:
                 image = decode_image(path.read_bytes(), str(path))
                 seen = _size(options, trained[0], image.size)
                 label = predict_image(trained, image, size=seen, views=views, device=device)
-            except (UserError, OSError) as error:
+                write_results(options.out, name, image, label, trained[0], written)
+            except UserError as error:
                 problems.append(str(error))
+            except OSError as error:
+                if error.errno in FULL:
+                    raise
+                problems.append(in_words(error))
+            except MemoryError:
+                problems.append(f"{path}: too large for the memory of this machine; cut it into tiles")
             except RuntimeError as error:
                 if not is_of_memory(error):
                     raise
@@ -99,8 +106,6 @@ def predict_all(options: argparse.Namespace) -> None:
                     f"{path}: {seen[0]}x{seen[1]}, seen by the network, or scores of {image.width}x{image.height}, its own "
                     f"size, are too much for the memory of {device}; give --window 512x512 or a smaller image"
                 )
-            else:
-                write_results(options.out, name, image, label, trained[0], written)
             bar.update()
     print(f"{options.out}: {len(images) - len(problems)} images, each as {', '.join(written)}")
     if problems:

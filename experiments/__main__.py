@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -26,10 +27,9 @@ from experiments.runner import run_missing
 from experiments.studies.questions import own
 from experiments.study import Job, Study
 from experiments.tables import draw_curve, table, values_of
-from experiments.tasks import PROJECT, plan
+from experiments.tasks import RESULTS, plan
 
 NAMES = {"digest": str, "commit": str}  # of hexadecimal digits, which may look like a number
-RESULTS = PROJECT / "experiments" / "results"
 
 
 def main() -> None:
@@ -43,6 +43,7 @@ def main() -> None:
     path, jobs = RESULTS / f"{given.study}.csv", {}
     if given.do == "run" or "digest" in study.columns:
         jobs = {job: plan(job.run, given.S) for job in _asked(study, given.study, given.only)}
+        refuse_unused(given.S, jobs)
     if given.do == "run":
         for number in (signal.SIGINT, signal.SIGTERM):  # die at once: the stages notice it, and save
             signal.signal(number, signal.SIG_DFL)
@@ -67,6 +68,13 @@ def _asked(study: Study, name: str, only: str) -> list[Job]:
         example = in_words(next(iter(next(iter(told)).rows.values())))
         raise UserError(f"--only '{only}': no job of study {name} has such a row; the first one has '{example}'")
     return asked
+
+
+def refuse_unused(machine: Sequence[str], jobs: Iterable[Job]) -> None:
+    """Paths are for runs with a preset: the others have the data of params.yaml, and would pass them over."""
+    unused = [typed for typed in machine if not typed.startswith("runtime.")]
+    if unused and not any(job.run.preset for job in jobs):
+        raise UserError(f"-S {unused[0]}: this study has the data of params.yaml; write it there")
 
 
 def _arguments() -> argparse.Namespace:

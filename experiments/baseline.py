@@ -1,4 +1,6 @@
-"""Train one network with cross entropy alone, as `warm_up.target` says: `python -m experiments.baseline NAME`.
+"""Train one network with cross entropy alone, as `warm_up.target` says.
+
+    python -m experiments.baseline joint|all_labels|source|target
 
 joint: plain joint training on source and labeled target, half of each batch from either; all_labels: on the labels of all
 target train images; source, target: on what the warm-ups have.
@@ -6,8 +8,7 @@ target train images; source, target: on what the warm-ups have.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+import argparse
 
 from dstc.config.params import read_params
 from dstc.core.errors import exit_on_user_error
@@ -18,7 +19,10 @@ from dstc.supervised import train_and_write
 from experiments.tasks import BASELINE
 
 
-def main(name: str) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m experiments.baseline", description=__doc__)
+    parser.add_argument("name", choices=["joint", "all_labels", "source", "target"])
+    name = parser.parse_args().name
     params = read_params()
     schedule = params.warm_up.target
     cache = open_cache(params.runtime.cache, params.runtime.cache_gigabytes)
@@ -31,9 +35,9 @@ def main(name: str) -> None:
         "joint": lambda: {"source": domains.source(half, crop), "target": domains.labeled_target(batch - half, crop)},
     }[name]()
     inputs = [INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT]
-    train_and_write(name, streams, schedule, Path(BASELINE), params=params, val=domains.val(), inputs=inputs)
+    train_and_write(name, streams, schedule, BASELINE, params=params, val=domains.val(), inputs=inputs)
 
 
 if __name__ == "__main__":
     with exit_on_user_error():
-        main(sys.argv[1])
+        main()

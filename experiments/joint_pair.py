@@ -8,11 +8,9 @@ beside this pair.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from dstc.config.params import Params, read_params
 from dstc.core.errors import UserError, exit_on_user_error
-from dstc.core.places import INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, JOINT, NETWORK, SPLIT
+from dstc.core.places import INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, JOINT, NETWORK, SPLIT, VALIDATION
 from dstc.data.cache import open_cache
 from dstc.data.domains import Domains
 from dstc.supervised import train_supervised
@@ -38,7 +36,7 @@ def main() -> None:
     context = TrainingContext.of(params, val.index.classes)
     second = context.networks.new()
     tracked = {"seed": params.seed, **params.model_dump(include={"model", "optim"}), "joint": schedule.model_dump()}
-    inputs, folder = [INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT], Path(BASELINE)
+    inputs, folder = [INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT], BASELINE
     with checkpoints_of("joint_pair", tracked=tracked, inputs=inputs, outputs=folder, context=context) as checkpoints:
         state = train_supervised(
             second, streams, name="joint", context=context, schedule=schedule, val=val, checkpoints=checkpoints
@@ -49,7 +47,7 @@ def main() -> None:
         scores = Curve()
         scores.add(validate(networks, val, context, pairs))
         scores.close_row(schedule.iterations)
-        scores.save(folder / "validation.csv")
+        scores.save(folder / VALIDATION)
         context.save(folder / NETWORK, second, trained="joint, the second of a pair")
         checkpoints.folder.finish(folder / NETWORK)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 
@@ -56,7 +55,7 @@ def main() -> None:
     before = [warm_up] if variant.start == "warm_up" else []
     tracked = {"seed": params.seed, **params.model_dump(include={"model", "optim"}), "joint": schedule.model_dump()}
     tracked["variant"] = vars(variant)
-    inputs, folder = [INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT, *before], Path(BASELINE)
+    inputs, folder = [INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT, *before], BASELINE
     seed = stream_seed(params.seed, "joint")
     with checkpoints_of("variant", tracked=tracked, inputs=inputs, outputs=folder, context=context) as checkpoints:
         state = train_supervised(

@@ -81,7 +81,7 @@ def main() -> None:
     network = context.networks.new()
     trainer = MeanTeacher(Branches(network, network), context=context, settings=settings, val=val)
     tracked = params.model_dump(include={"seed", "model", "optim", "co_train"})
-    inputs, folder = [INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT], Path(BASELINE)
+    inputs, folder = [INDEX_SOURCE, INDEX_TARGET_TRAIN, INDEX_TARGET_VAL, SPLIT], BASELINE
     with checkpoints_of("mean_teacher", tracked=tracked, inputs=inputs, outputs=folder, context=context) as checkpoints:
         state = trainer.run(streams, checkpoints.folder.path / "mixing", checkpoints)
         write_training(

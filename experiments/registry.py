@@ -1,7 +1,7 @@
 """The studies by name, which is that of their rows in experiments/results."""
 
 from experiments.studies import budget, compare, fp32, levers, questions, variants
-from experiments.study import BRANCHES, Study
+from experiments.study import SCORED, Study
 from experiments.tables import Layout
 
 # Rows that no job here makes. `carla_camvid` had other settings than the preset of that name has now. The next two compare
@@ -28,12 +28,12 @@ MEASURED_BEFORE = {
     ),
     "ideas": Study(
         "ideas to make co-training better, single seeds (rows only)",
-        ("setting", "seed", "iterations", "idea", "parameters", *BRANCHES),
+        ("setting", "seed", "iterations", "idea", "parameters", *SCORED),
     ),
     "trials_world_0": Study(
         "earlier trials on world 0, single seeds (rows only)",
         ("labels", "what", "cross_supervision_from", "student_batch_norm", "teacher_batch_norm", "learning_rate",
-         "batch_of_each_part", "iterations", *BRANCHES, "miou"),
+         "batch_of_each_part", "iterations", *SCORED, "miou"),
     ),
 }  # fmt: skip
 STUDIES: dict[str, Study] = {

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from dstc.core.places import VALIDATION
 from dstc.evaluation.rows import main_protocol
 from experiments.rows import Row
 from experiments.tables import Layout
 from experiments.tasks import BASELINE, Run
 
-BRANCHES = ("source_biased", "target_biased", "average")
+SCORED = ("source_biased", "target_biased", "average")
 
 
 def scores(folder: Path) -> Mapping[str, Row]:
@@ -37,7 +38,7 @@ def _mious(folder: Path) -> dict[str, float]:
 
 def baseline_scores(folder: Path) -> Mapping[str, Row]:
     """The single row of a baseline: its last validation, and its best one."""
-    curve = pd.read_csv(folder / BASELINE / "validation.csv")["target_miou"].round(2)
+    curve = pd.read_csv(folder / BASELINE / VALIDATION)["target_miou"].round(2)
     return {"": {"miou": curve.iloc[-1], "best_on_val": curve.max()}}
 
 

@@ -106,16 +106,6 @@ def draw_lines(
 
 def draw_curve(values: pd.DataFrame, path: Path) -> None:
     """Every column over the number that each line is or ends with, such as 200 or split.size=200; others are left out."""
-    from matplotlib.figure import Figure
-
-    lines = values.index.get_level_values("line").str.extract(r"(?:^|=)(\d+)$", expand=False)
-    by_number = values[lines.notna()].groupby(lines[lines.notna()].astype(int))
-    mean, spread = by_number.mean(), by_number.std().fillna(0)
-    figure = Figure(figsize=(7, 4.5))
-    axes = figure.add_subplot()
-    mean.plot(ax=axes, yerr=spread, marker="o", capsize=3, logx=True, xlabel="labeled target images", grid=True)
-    axes.set_xticks(mean.index, [str(number) for number in mean.index])
-    axes.set_ylabel("mIoU, percent")
-    axes.minorticks_off()
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)  # beside the curves, never on one
-    figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
+    numbers = values.index.get_level_values("line").str.extract(r"(?:^|=)(\d+)$", expand=False)
+    numbered = values[numbers.notna()].set_axis(numbers.dropna().astype(int))
+    draw_lines({str(name): numbered[name] for name in numbered}, path, over="labeled target images")

@@ -17,13 +17,14 @@ from typing import Any
 
 from dstc.config.params import check_params, read_yaml
 from dstc.core.errors import UserError
-from dstc.core.places import INDEX_SOURCE
+from dstc.core.places import INDEX_SOURCE, NETWORK, VALIDATION
 from dstc.preparation.listing import weights_line
 from dstc.presets import Tree, merge, parse_settings, resolve, value_at
 
 PROJECT = Path(__file__).resolve().parent.parent
 WORK = PROJECT / ".work/experiments"
-BASELINE = "data/baseline"  # where experiments/baseline.py writes
+RESULTS = PROJECT / "experiments/results"
+BASELINE = Path("data/baseline")  # where experiments/baseline.py writes
 RUNTIME = {"workers": 0, "threads": 1, "processes": 1}  # of one job among several
 OF_A_MACHINE = ("runtime.", "paths.", "model.initial_weights")
 
@@ -96,7 +97,7 @@ def baseline(
         ("experiments.baseline", name),
         like.params,
         deps,
-        (f"{BASELINE}/network.pt", f"{BASELINE}/validation.csv"),
+        (str(BASELINE / NETWORK), str(BASELINE / VALIDATION)),
     )
     lengths = {f"{schedule}.iterations": iterations, f"{schedule}.validate_every": iterations}
     return Run({**changes, **lengths, f"{schedule}.class_weights": class_weights}, stage, preset)

@@ -58,7 +58,8 @@ def co_train(params: Params) -> None:
         state = trainer.run(streams, pictures, checkpoints)
         if processes.is_first():
             with atomic_folder(CO_TRAIN / "mixing") as folder:
-                shutil.copytree(pictures, folder, dirs_exist_ok=True)
+                for picture in pictures.glob("*.png"):
+                    shutil.copy(picture, folder)
         write_training(
             state,
             {learner.name: CO_TRAIN / f"{learner.name}.pt" for learner in trainer.learners},

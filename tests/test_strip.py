@@ -61,6 +61,15 @@ def test_a_picture_without_the_panels_is_refused_by_name(
     assert not (tmp_path / "docs/strip.png").exists()
 
 
+def test_what_is_no_picture_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.png").write_text("no picture")
+    with pytest.raises(SystemExit):
+        run(monkeypatch, tmp_path, tmp_path / "a.png")
+    assert f"{tmp_path / 'a.png'}: cannot be read" in capsys.readouterr().err
+
+
 def test_the_committed_strip_is_small_enough_for_a_readme() -> None:
     path = ROOT / "docs/strip.png"
     assert path.stat().st_size <= 150_000

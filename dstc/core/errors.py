@@ -31,6 +31,11 @@ def names_its_cause(error: OSError) -> bool:
     return error.filename is not None or error.errno in FULL
 
 
+def in_words(error: OSError) -> str:
+    """The file, if it is known, and what is wrong with it. Pillow's and shutil's errors have their reason elsewhere."""
+    return f"{error.filename or 'writing'}: {error.strerror or ' '.join(map(str, error.args))}"
+
+
 def is_of_memory(error: RuntimeError) -> bool:
     """Whether torch lacks memory, of a GPU or of the CPU."""
     return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
@@ -68,7 +73,7 @@ def exit_on_user_error() -> Iterator[None]:
         if not names_its_cause(error):
             raise
         kept = "; what was there before is as it was" if error.errno in FULL else ""
-        _end(f"{error.filename or 'writing'}: {error.strerror}{kept}")
+        _end(f"{in_words(error)}{kept}")
     except MemoryError as error:
         _end(f"not enough memory ({error}); lower batch, crop or data.*.resize" if str(error) else "not enough memory")
     except RuntimeError as error:  # torch's own kinds: of a GPU's memory, and of the CPU's

@@ -115,6 +115,8 @@ def _open(content: bytes, name: str) -> tuple[Image.Image, int]:
         raise UserError(
             f"{name}: cannot be decoded as an image ({reason}); put the image back or remove the file"
         ) from None
+    except MemoryError:  # of which the file may be innocent
+        raise
     except Exception as error:  # Pillow raises many kinds for a broken file; each means the same to a user
         raise UserError(f"{name}: cannot be decoded as an image ({error}); is it truncated?") from None
     if turned_by_pillow:

@@ -93,6 +93,22 @@ def any_of(flag: bool) -> bool:
     return bool(flags)
 
 
+class OtherProcessError(Exception):
+    """Another process of the run has an error, and will say which."""
+
+
+@contextmanager
+def failing_together() -> Iterator[None]:
+    """Around work of each process on its own: an error in one is an error in all, who would wait for it afterwards."""
+    problem = None
+    try:
+        yield
+    except Exception as error:
+        problem = error
+    if any_of(problem is not None):
+        raise problem or OtherProcessError
+
+
 def from_first(make: Callable[[], Made]) -> Made:
     """What the first process makes, in all of them; the others need not see its files."""
     if count() == 1:

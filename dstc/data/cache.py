@@ -34,7 +34,6 @@ LEFT_FREE = 0.1  # of what the disk has left for it and others; of the whole dis
 _MAGIC = b"dstc-u8\x01"
 _MARK = struct.Struct("<8s3q")  # magic, stamp
 _ARRAY_AT = 64  # bytes from the file's beginning
-_NO_STAMP = Stamp(0, 0, 0)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import pickle
 import zipfile
@@ -15,8 +16,9 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from dstc.core.errors import UserError
+from dstc.core.errors import UserError, is_of_memory
 from dstc.core.files import atomic_write
+from dstc.models.backbones import find_backbone
 
 FORMAT = "dstc network 1"
 SAFETENSORS = ".safetensors"  # the ending by which such a file is told from torch's own
@@ -68,7 +70,8 @@ def read_tensors(path: Path) -> Any:
     """Load a torch file without running any code in it. A flipped bit is found by the checksums in the file.
 
     torch itself does not compare them, and would go on with other weights. Its format before 1.6 has none, nor have
-    safetensors files, which are told by their name.
+    safetensors files, which are told by their name. UserError is raised for what is no such file; an OSError or a lack of
+    memory comes through as it is, for the file may be whole.
     """
     try:
         if path.suffix == SAFETENSORS:
@@ -91,8 +94,17 @@ def read_tensors(path: Path) -> Any:
             "run code; save its state_dict() alone"
         ) from None
     except Exception as error:  # torch raises many kinds for a broken file (of its old format above all)
+        if _is_of_the_machine(error):
+            raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: cannot be read as weights ({reason}); is it truncated?") from None
+
+
+def _is_of_the_machine(error: Exception) -> bool:
+    """Whether the disk, the rights or the memory failed. EINVAL is of a broken file: a place before its beginning."""
+    if isinstance(error, OSError):
+        return error.errno not in (None, errno.EINVAL)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_of_memory(error))
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -128,7 +140,13 @@ def description_in(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: does not say which classes it was trained for; it is damaged, or of another version")
     if not isinstance(description.get("model"), dict):
         raise UserError(f"{path}: does not say which model it holds; it is damaged, or of another version")
-    return {**description, "model": {**AS_RELEASED, **description["model"]}}
+    model = {**AS_RELEASED, **description["model"]}
+    backbone = str(model.get("backbone"))
+    if find_backbone(backbone) is None:
+        raise UserError(
+            f"{path}: was trained with model.backbone '{backbone}', which dstc/models/backbones.py does not have"
+        )
+    return {**description, "model": model}
 
 
 def plain_state(content: Any, path: Path) -> Mapping[str, Tensor]:

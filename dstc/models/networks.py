@@ -41,8 +41,13 @@ class NetworkBuilder:
     @classmethod
     def of(cls, model: Mapping[str, Any], classes: Classes, *, seed: int, device: torch.device) -> NetworkBuilder:
         """From the values of section `model`; those that only a training uses are passed over."""
-        own = {field.name: model[field.name] for field in fields(cls) if field.name in model}
+        own = {key: model[key] for key in cls.parameters()}
         return cls(classes=classes, device=device, seed=seed, **own)
+
+    @classmethod
+    def parameters(cls) -> tuple[str, ...]:
+        """Those of section `model` that decide a network."""
+        return tuple(field.name for field in fields(cls) if field.name not in ("classes", "device", "seed"))
 
     @property
     def preprocessing(self) -> Normalization:
@@ -61,7 +66,7 @@ class NetworkBuilder:
     def new(self) -> SegmentationNetwork:
         """A network before any warm-up: random, or with `model.initial_weights`."""
         weights = initial_weights(self.initial_weights, self.backbone)
-        return self._bare().to(self.device) if weights is None else self.with_weights(weights)
+        return self.bare().to(self.device) if weights is None else self.with_weights(weights)
 
     def trained(self, path: Path, weights: str = "last") -> SegmentationNetwork:
         """A network from a checkpoint (`weights`: "last" or "ema", its average); refused if it was trained for other
@@ -79,11 +84,12 @@ class NetworkBuilder:
                 f"{weights.origin}: was trained for the classes {list(weights.classes or ())}, "
                 f"not {list(self.classes.names)}"
             )
-        network = self._bare()
+        network = self.bare()
         weights.fill(network, self.form)
         return network.to(self.device)
 
-    def _bare(self) -> SegmentationNetwork:
+    def bare(self) -> SegmentationNetwork:
+        """A network of random weights, on the CPU."""
         return build_network(
             self.backbone,
             len(self.classes),

@@ -120,10 +120,6 @@ def _refuse_without_description(path: Path, state: Mapping[str, Tensor]) -> None
 
 def _of_this_project(path: Path, described: Mapping[str, Any], state: Mapping[str, Tensor]) -> Weights:
     made_for = {key: described["model"].get(key) for key in FORM}
-    if find_backbone(str(made_for["backbone"])) is None:
-        raise UserError(
-            f"{path}: was trained with model.backbone '{made_for['backbone']}', which dstc/models/backbones.py does not have"
-        )
     return Weights(str(path), "a checkpoint of this project", made_for, state, classes=tuple(described["classes"]))
 
 

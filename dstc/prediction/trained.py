@@ -15,8 +15,9 @@ from dstc.core.errors import UserError
 from dstc.core.taxonomy import Classes
 from dstc.evaluation.inference import ONE_VIEW, Views, average, class_scores, predict
 from dstc.models.checkpoints import load_strictly, read_described
+from dstc.models.networks import NetworkBuilder
 from dstc.models.normalization import Normalization
-from dstc.models.segmentation import SegmentationNetwork, build_network
+from dstc.models.segmentation import SegmentationNetwork
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
@@ -43,30 +44,21 @@ def load_trained(path: Path, device: torch.device, weights: str = "ema") -> Trai
     """Read a checkpoint of this project, of its two networks the one that `weights` names ("ema" or "last"); raise
     UserError where it is none."""
     description, state = read_described(path, weights)
-    missing = [key for key in ("normalization", "input_size", "label_ids") if key not in description]
+    model = {"initial_weights": "none", "backbone_weights": "trained", **description["model"]}  # no matter once trained
+    missing = [key for key in ("colors", "normalization", "input_size", "label_ids") if key not in description]
+    missing += [f"model.{key}" for key in NetworkBuilder.parameters() if key not in model]
     if missing:
         raise UserError(f"{path}: was written before checkpoints told {', '.join(missing)}; retrain it")
-    model, n, size = description["model"], description["normalization"], description["input_size"]
-    network = build_network(
-        model["backbone"],
-        len(description["classes"]),
-        stride_on=model["stride_on"],
-        output_stride=model["output_stride"],
-        atrous_rates=model["atrous_rates"],
-        batch_norm_affine=model["batch_norm_affine"],
-        batch_norm_statistics=model["batch_norm_statistics"],
-        precision=model["precision"],
-        head=model["head"],
-        levels=model["levels"],
-        head_channels=model["head_channels"],
-        seed=0,  # every weight is about to be replaced
-    )
+    classes = Classes(tuple(description["classes"]), tuple((r, g, b) for r, g, b in description["colors"]))
+    n, size = description["normalization"], description["input_size"]
+    # Every weight is about to be replaced, whatever the seed.
+    network = NetworkBuilder.of(model, classes, seed=0, device=device).bare()
     load_strictly(network, state, f"{path}: does not fit the network that it says it is of")
     ids = description["label_ids"]
     return Trained(
         path,
         network.to(device).eval(),
-        Classes(tuple(description["classes"]), tuple((r, g, b) for r, g, b in description["colors"])),
+        classes,
         Normalization(n["bgr"], n["scale"], tuple(n["mean"]), tuple(n["std"])),
         (size[0], size[1]) if size else None,
         tuple(ids) if ids else None,

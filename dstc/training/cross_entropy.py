@@ -31,5 +31,5 @@ def cross_entropy(
     # A GPU adds up the sum of this loss in any order, but that of a map in a fixed one; a CPU needs no map to do so.
     reduction = "sum" if logits.device.type == "cpu" else "none"
     summed = F.cross_entropy(logits, label.long(), weight=class_weights, ignore_index=IGNORE, reduction=reduction).sum()
-    # No batch with a valid pixel has less than one: weights are at least 1 / ln(2.02) = 1.4.
-    return total(summed) / total(valid_pixels(label, class_weights)).clamp(min=1)
+    valid = total(valid_pixels(label, class_weights))
+    return total(summed) / valid.masked_fill(valid == 0, 1)

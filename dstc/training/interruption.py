@@ -37,22 +37,20 @@ class Interruption:
         return signal_.exit_status if signal_ else 128 + signal.SIGTERM
 
     @contextmanager
-    def between_steps(self, stop: Callable[[Exception | None], None], *, together: bool = False) -> Iterator[None]:
+    def between_steps(self, stop: Callable[[Exception | None], None]) -> Iterator[None]:
         """In here the state is whole, so a signal is answered at once. Where there is reason to stop, or an error, `stop` is
         called with the error, in all processes.
 
-        Of several processes each first ends what it waits for. An error of one that the others are to work `together` with
-        in here ends it alone, for they would wait for it.
+        Of several processes each first ends what it waits for. What they do together in here must fail in all of them
+        (`processes.failing_together`), or the others would wait.
         """
-        problem, several = None, processes.count() > 1
+        problem = None
         try:
-            with held_back(several):
+            with held_back(processes.count() > 1):
                 yield
-        except Interrupted:
+        except (Interrupted, processes.OtherProcessError):
             pass
         except Exception as error:
-            if several and together:
-                raise
             problem = error
         if processes.any_of(problem is not None or self.reason is not None):
             stop(problem)

@@ -63,8 +63,8 @@ def train(
     """Take steps until `state` has seen all iterations of the plan.
 
     With `checkpoints`, a saved state is resumed, and SIGINT, SIGTERM, the death of the parent process, or an error while a
-    batch is read or validated, save and stop. A loss or gradient that is not finite ends the training. Prints how long it
-    took and what share of it was spent waiting for data.
+    batch is read, a validation runs or the state is saved, save and stop. A loss or gradient that is not finite ends the
+    training. Prints how long it took and what share of it was spent waiting for data.
     """
     saved = processes.from_first(checkpoints.folder.load) if checkpoints else None
     if saved is not None:
@@ -113,9 +113,10 @@ class _Run(Generic[Batch]):
         show: Callable[[], None],
     ) -> None:
         self.plan, self.state, self.checkpoints, self.show = plan, state, checkpoints, show
-        self.bar, self.interruption, self.first = bar, interruption, state.iteration
+        self.bar, self.interruption = bar, interruption
         self.snapshot = FailureSnapshot(state.networks if processes.is_first() else {})
-        self.waited, self.saved_at = 0.0, time.monotonic()
+        self.waited, self.saved, self.saved_at = 0.0, state.iteration, time.monotonic()
+        self.unsaved: OSError | None = None  # why the state could not be saved: told where all processes stop together
         self.begun: _Begun[Batch] | None = None
 
     def to_the_end(self, batches: Iterator[Batch]) -> None:
@@ -126,10 +127,13 @@ class _Run(Generic[Batch]):
             self._count_step()
             self._begin_step(batch)
         self._count_step()
+        with self.interruption.between_steps(self._stop):
+            self._raise_if_unsaved()
 
     def _next(self, batches: Iterator[Batch]) -> Batch:
         asked = time.perf_counter()
         with self.interruption.between_steps(self._stop):
+            self._raise_if_unsaved()
             batch = next(batches)
         self.waited += time.perf_counter() - asked
         return batch
@@ -179,7 +183,7 @@ class _Run(Generic[Batch]):
         is_due = done > 0 and (done % self.plan.validate_every == 0 or done == self.plan.iterations)
         if not is_due or (rows and rows[-1]["iteration"] == done):
             return
-        with self.interruption.between_steps(self._stop, together=True):
+        with self.interruption.between_steps(self._stop):
             row = self.plan.validate(done)
         self.state.validation.add(row)
         self.state.validation.close_row(done)
@@ -192,18 +196,33 @@ class _Run(Generic[Batch]):
             return
         minutes = (time.monotonic() - self.saved_at) / 60
         if done == self.plan.iterations or minutes > policy.minutes:
+            self._save(policy)
+
+    def _save(self, policy: CheckpointPolicy) -> None:
+        """Save the state; an error of the disk stops the training later, where all processes can."""
+        try:
             policy.folder.save(self.state.as_dict())
-            self.saved_at = time.monotonic()
+            self.saved, self.saved_at = self.state.iteration, time.monotonic()
+        except OSError as error:
+            self.unsaved = error
+
+    def _raise_if_unsaved(self) -> None:
+        if self.unsaved:
+            raise self.unsaved
 
     def _stop(self, problem: Exception | None) -> None:
         """Save what was done in this run, and end it: with the problem, if there is one."""
         self._end_step()
-        done, failed = self.state.iteration, processes.any_of(problem is not None)
-        if self.checkpoints and processes.is_first() and done > self.first:
-            self.checkpoints.folder.save(self.state.as_dict())
-        processes.wait()  # for the saving: torchrun kills the others soon after one has ended
-        is_saved = self.checkpoints is not None and done > 0
-        how = "it is saved: type the same command again to resume" if is_saved else "nothing of it is saved"
+        done = self.state.iteration
+        if self.checkpoints and processes.is_first() and done > self.saved:
+            self._save(self.checkpoints)
+        problem = problem or self.unsaved
+        failed = processes.any_of(
+            problem is not None
+        )  # waits for the saving: torchrun kills the others soon after one ends
+        saved = self.saved if self.checkpoints else 0
+        what = "it is saved" if saved == done else f"saved are {saved} iterations"
+        how = f"{what}: type the same command again to resume" if saved else "nothing of it is saved"
         reason = "an error" if failed else self.interruption.reason or "a signal to another process"
         print(
             f"{self.plan.name}: stopped by {reason} after iteration {done} of {self.plan.iterations}; {how}",

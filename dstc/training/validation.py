@@ -51,7 +51,7 @@ def count_pixels(
     matrices = {name: ConfusionMatrix(len(images.index.class_names), device) for name in (*networks, *together, *pairs)}
     for network in networks.values():
         network.eval()
-    with torch.inference_mode():
+    with processes.failing_together(), torch.inference_mode():
         for raw, label, _, _ in images.share(context.share).batches(BATCH, context.runtime.workers):
             image, truth = normalize(raw.to(device)), label.to(device)
             scores = {name: network(image) for name, network in networks.items()}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.study import BRANCHES, Job, Study, baseline_scores
+from experiments.study import SCORED, Job, Study, baseline_scores
 from experiments.tables import Layout
 from experiments.tasks import Run, baseline
 
@@ -61,7 +61,7 @@ def co_training(world: dict[str, int], weights: str, suffix: str) -> Job:
     rows = {
         f"warm_up_{domain}": {**world, "row": domain, "iterations": WARM_UP, "class_weights": "none"}
         for domain in ("source", "target")
-    } | {name: {**world, "row": name + suffix, "iterations": WHOLE, "class_weights": weights} for name in BRANCHES}
+    } | {name: {**world, "row": name + suffix, "iterations": WHOLE, "class_weights": weights} for name in SCORED}
     changes = {"co_train.class_weights": weights, "co_train.combination": COMBINATIONS[suffix]}
     return Job(Run({**of_world(world), **changes}), rows)
 

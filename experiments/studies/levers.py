@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.studies.budget import CARLA_CAMVID, SEEDS, co_training
+from experiments.studies.budget import CARLA_CAMVID, COLUMNS, SEEDS, co_training
 from experiments.study import Job, Study
 from experiments.tables import Layout
 
@@ -68,8 +68,6 @@ RECOMMENDED: Mapping[str, Any] = {
     "co_train.teacher_batch_norm": "running",
     "optim.ema_decay": 0.99,
 }
-COLUMNS = ("data", "seed", "method", "network", "weights", "labels", "iterations", "total_iterations", "miou", "minutes",
-           "commit")  # fmt: skip
 STUDY = Study(
     "levers of the recommended setting, one by one on carla_camvid",
     COLUMNS,

@@ -6,14 +6,15 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from dstc.core.errors import UserError
 from dstc.presets import parse_settings
 from experiments.studies.compare import AS_THEN
 from experiments.studies.variants import SWITCHED_OFF, WHOLE
-from experiments.study import BRANCHES, Job, Study, scores_in_one_row
+from experiments.study import SCORED, Job, Study, scores_in_one_row
 from experiments.tables import Layout
 from experiments.tasks import Run
 
-NETWORKS = ("warm_up_source", "warm_up_target", *BRANCHES)
+NETWORKS = ("warm_up_source", "warm_up_target", *SCORED)
 AS_IT_IS, NO_WEIGHTS = "as it is", "co_train.class_weights=none"
 Groups = Mapping[str, Mapping[str, Any]]
 
@@ -40,9 +41,16 @@ def own(settings: Sequence[str], seeds: Sequence[int]) -> Study:
     """What a user asks: settings as typed, each `key=value ...` or `parts`, against params.yaml as it is."""
     groups: dict[str, Mapping[str, Any]] = {AS_IT_IS: {}}
     for setting in settings:
-        groups |= SWITCHED_OFF if setting == "parts" else {setting: parse_settings(shlex.split(setting))}
+        groups |= SWITCHED_OFF if setting == "parts" else {setting: parse_settings(_words(setting))}
     about = "settings of yours against params.yaml as it is"
     return question(about, groups, AS_IT_IS, seeds, ("minutes", "commit", "digest"), always={})
+
+
+def _words(setting: str) -> list[str]:
+    try:
+        return shlex.split(setting)
+    except ValueError as error:
+        raise UserError(f"'{setting}': must be key=value ... as a shell takes it ({error})") from None
 
 
 STUDIES = {

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dstc.config.params import check_params, load_yaml
+from dstc.config.params import Params, check_params, load_yaml
 from dstc.core.errors import UserError
 from dstc.core.taxonomy import CITYSCAPES_19, IGNORE
 from dstc.preparation.checks import Rules, check_pair
@@ -138,15 +138,13 @@ def changed_params(draw: st.DrawFn) -> str:
 @proved(700)
 @given(changed_params())
 def test_a_changed_params_yaml_is_valid_or_refused_in_lines_that_name_it(text: str) -> None:
-    found = outcome(lambda: load_yaml(text, "params.yaml"))
-    if isinstance(found, dict):
-        raw = found
-        found = outcome(lambda: check_params(raw, "params.yaml"))
+    raw = outcome(lambda: load_yaml(text, "params.yaml"))
+    found = outcome(lambda: check_params(raw, "params.yaml")) if isinstance(raw, dict) else raw
     if isinstance(found, Refused):
         assert all(line.startswith("params.yaml: ") for line in found.message.splitlines())
         assert len(found.message) < 20_000
     else:
-        assert not isinstance(found, dict)
+        assert isinstance(found, Params)
 
 
 # --- image files

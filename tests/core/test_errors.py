@@ -33,6 +33,15 @@ def test_torchs_errors_of_memory_are_known() -> None:
         torch.empty(2**60, dtype=torch.uint8)
 
 
+def test_an_error_of_a_file_whose_reason_is_in_its_arguments_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """As Pillow's and shutil's are."""
+    error = OSError("encoder error -2 when writing image file")
+    error.filename = "a.jpg"
+    with pytest.raises(SystemExit), exit_on_user_error():
+        raise error
+    assert capsys.readouterr().err == "error: a.jpg: encoder error -2 when writing image file\n"
+
+
 def test_other_errors_keep_their_stack_trace() -> None:
     with pytest.raises(ZeroDivisionError), exit_on_user_error():
         _ = 1 / 0

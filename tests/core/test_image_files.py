@@ -76,6 +76,16 @@ def test_broken_files_are_refused_by_their_name(content: bytes, reason: str) -> 
             decode(content, "a/x.png")
 
 
+def test_a_lack_of_memory_is_not_taken_for_a_broken_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(_: Image.Image) -> None:
+        raise MemoryError
+
+    content = encoded(Image.new("RGB", (6, 4)))
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
+    with pytest.raises(MemoryError):
+        decode_image(content, "x")
+
+
 def test_a_palette_label_gives_the_index_and_not_the_color() -> None:
     image = Image.new("P", (3, 2), 7)
     image.putpalette([200] * 768)

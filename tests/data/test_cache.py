@@ -326,10 +326,10 @@ def filling_slowly(root: Path, index: DomainIndex, seconds: float) -> subprocess
 def test_a_killed_filling_leaves_nothing_half_written_and_no_lock(tmp_path: Path, cache: Cache) -> None:
     index = small_domain(tmp_path, 20)
     files = [image_file(entry, index, [tmp_path]) for entry in index.entries]
-    process = filling_slowly(tmp_path, index, 0.05)
+    process = filling_slowly(tmp_path, index, 1.0)
     assert process.stdout is not None
-    assert "decoded\n" in iter(process.stdout.readline, ""), "it ended without decoding anything"
-    time.sleep(0.2)
+    for _ in range(4):  # of 20: with two workers, the first two are held by now
+        assert process.stdout.readline() == "decoded\n"
     process.send_signal(signal.SIGKILL)
     process.communicate()
     (cache.folder / "ab").mkdir(exist_ok=True)

@@ -21,7 +21,7 @@ from dstc.config.params import read_yaml
 from dstc.core.errors import UserError
 from dstc.presets import merge
 from experiments import runner, tasks
-from experiments.__main__ import RESULTS
+from experiments.__main__ import RESULTS, refuse_unused
 from experiments.registry import STUDIES
 from experiments.rows import Rows
 from experiments.runner import make, run_missing
@@ -77,6 +77,18 @@ def test_paths_of_this_machine_reach_the_runs_of_a_preset_alone() -> None:
         plan(run, [])
     with pytest.raises(UserError, match=r"-S co_train\.iterations=5: must be of runtime\."):
         plan(run, [*MACHINE, "co_train.iterations=5"])
+
+
+def test_paths_that_no_run_of_a_study_takes_are_refused() -> None:
+    with pytest.raises(UserError, match=r"-S paths\.source=/data/carla: this study has the data of params\.yaml"):
+        refuse_unused(MACHINE, own([], [0]).jobs())
+    refuse_unused(["runtime.threads=1"], own([], [0]).jobs())
+    refuse_unused(MACHINE, STUDIES["budget"].jobs())
+
+
+def test_a_setting_that_no_shell_would_take_is_named() -> None:
+    with pytest.raises(UserError, match=r"'split\.size='2': must be key=value \.\.\. as a shell takes it"):
+        own(["split.size='2"], [0])
 
 
 def test_a_mistyped_parameter_of_a_question_is_named() -> None:

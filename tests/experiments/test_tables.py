@@ -24,7 +24,7 @@ COMMITTED = {  # rows; a study may add some, never lose one
     "compare": 84,
     "determinism": 20,
     "duplicated_optimizer": 30,
-    "fp32": 48,
+    "fp32": 54,
     "ideas": 25,
     "labels": 9,
     "levers": 48,
@@ -115,18 +115,19 @@ def test_the_pictures_of_budgets_show_every_method_and_the_ceiling_and_are_the_s
         for seed in range(3) for weights in ("last", "averaged") for labels in (5, 15) for iterations in (1000, 2000)
     ]  # fmt: skip
     expected = {
-        "total_iterations": [*budget.LINES.values(), "all labels"],
-        "labels": ["joint training", "DSTC, recommended setting", "all labels"],
+        "total_iterations": [*budget.LINES.values(), budget.CEILING],
+        "labels": ["joint training", "DSTC, recommended setting", budget.CEILING],
     }
     for over in budget.AXES:
         for name in ("one.svg", "two.svg"):
             budget.draw(pd.DataFrame(rows), over, tmp_path / name)
         assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
         drawn = (tmp_path / "one.svg").read_text()
-        lines = [text for text in [*budget.LINES.values(), "all labels"] if f"<!-- {text} -->" in drawn]
+        lines = [text for text in [*budget.LINES.values(), budget.CEILING] if f"<!-- {text} -->" in drawn]
         assert lines == expected[over]
     begun = [row for row in rows if row["weights"] == "averaged" and row["labels"] == 15][:1]
     budget.draw(pd.DataFrame(begun), "total_iterations", tmp_path / "one.svg")  # a study that has only begun
+    assert f"<!-- {budget.CEILING} (fp32, 1,000 iterations) -->" in (tmp_path / "one.svg").read_text()
 
 
 @pytest.mark.parametrize(("visible", "slots"), [(None, ["1", "0", "0"]), ("4,7", ["7", "4", "4"])])

@@ -275,15 +275,9 @@ def test_plots_are_shown_and_compared_under_their_titles(project_at_six: Project
     project = project_at_six
     project.dvc("plots", "show", "-o", str(tmp_path / "show"))
     project.dvc("plots", "diff", "-o", str(tmp_path / "diff"), "HEAD", "workspace")
-    titles = [
-        "Warm-ups, training loss",
-        "Target mIoU of the warm-ups and of joint training",
-        "Joint training, loss",
-        "Co-training, losses of the source-biased branch",
-        "Target mIoU of both branches while co-training",
-        "IoU per class, average of both branches",
-        "Where each class goes, average of both branches",
-    ]
+    plots = YAML(typ="safe").load(ROOT / "dvc.yaml")["plots"]
+    titles = [title for plot in plots if isinstance(plot, dict) for title in plot]
+    assert len(titles) == 10
     for kind in ("show", "diff"):
         page = (tmp_path / kind / "index.html").read_text()
         scripts = re.findall(r'src="(https?://[^/]+)/', page)

@@ -263,10 +263,15 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_are_labeled(
 
 
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("no"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+    ("error", "message"),
+    [
+        (torch.OutOfMemoryError("no"), "96x64, seen by the network, or scores of"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "96x64, seen by the network, or scores of"),
+        (MemoryError(), "too large for the memory of this machine"),
+    ],
 )
 def test_an_image_that_the_memory_does_not_hold_is_named_and_the_others_are_labeled(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
 ) -> None:
     def predict(trained: Any, image: Image.Image, **options: Any) -> Any:
         if image.size == (96, 64):
@@ -275,10 +280,19 @@ def test_an_image_that_the_memory_does_not_hold_is_named_and_the_others_are_labe
 
     monkeypatch.setattr("dstc.predict.predict_image", predict)
     told = refusal(capsys, "a.pt", "photos", "--own-size", "--write", "train_ids")
-    assert (
-        "error: 1 of 2 images have no result:\nerror: photos/one.png: 96x64, seen by the network, or scores of" in told
-    )
+    assert f"error: 1 of 2 images have no result:\nerror: photos/one.png: {message}" in told
     assert files(here / "predictions/train_ids") == ["deep/two.png"]
+
+
+def test_a_result_that_cannot_be_written_is_named_and_the_others_are_labeled(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """JPEG knows no more than 65,535 pixels a side."""
+    Image.new("RGB", (65_536, 16)).save(here / "photos/wide.png")
+    told = refusal(capsys, "a.pt", "photos", "--write", "overlays")
+    assert "error: 1 of 3 images have no result:\nerror: predictions/overlays/wide.jpg: " in told
+    assert "None" not in told
+    assert files(here / "predictions/overlays") == ["deep/two.jpg", "one.jpg"]
 
 
 def test_a_very_large_image_is_labeled_if_asked_for(
@@ -320,7 +334,8 @@ def test_what_systems_leave_in_folders_is_no_image_of_a_pattern_or_folder(here: 
             ["colors.pt", "photos", "--write", "label_ids"],
             "error: --write label_ids: the labels of colors.pt were colors",
         ),
-        (["old.pt", "photos"], "error: old.pt: was written before checkpoints told input_size"),
+        (["old.pt", "photos"], "error: old.pt: was written before checkpoints told input_size, model.precision"),
+        (["foreign.pt", "photos"], "error: foreign.pt: was trained with model.backbone 'resnet152', which"),
         (["a.pt", "photos", "--scales", "0,1"], "argument --scales: '0,1': must be numbers from 0.1 to 10"),
         (["a.pt", "photos", "--threads", "-1"], "argument --threads: '-1': must be a whole number from 0 to 1024"),
         (["a.pt", "photos", "--threads", "99999999"], "argument --threads: '99999999': must be a whole"),
@@ -344,7 +359,10 @@ def test_mistakes_are_told_in_one_line(
     write_photo(here / "same/one.jpg", 8, 8)
     description, state = read_described(here / "a.pt")
     del description["input_size"]
+    del description["model"]["precision"]
     torch.save({"format": "dstc network 1", "description": description, "state": state}, here / "old.pt")
+    description["model"]["backbone"] = "resnet152"
+    torch.save({"format": "dstc network 1", "description": description, "state": state}, here / "foreign.pt")
     assert message in refusal(capsys, *arguments)
     assert not (here / "predictions").exists()
 

@@ -3,7 +3,8 @@
 CASES is a JSON object of keyword arguments for `trained`, by name. Writes FOLDER/NAME.RANK.pt, every number of the state in
 each process, FOLDER/counts.RANK.pt, the pixels that a validation counted, and FOLDER/fault.RANK.txt, what is said of a
 training whose second process meets an image that its network does not survive, and FOLDER/foreign.RANK.txt, what is said
-where the second process has other parameters; FOLDER is their project.
+where the second process has other parameters, and FOLDER/unreadable.RANK.txt, what ends a training whose second process
+cannot read a val image; FOLDER is their project.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dstc.core import processes
 from dstc.core.errors import UserError
 from dstc.data.loaders import Crops, Stream, ValidationImages
 from dstc.training.context import TrainingContext
+from dstc.training.interruption import watched
 from dstc.training.validation import count_pixels
 from dstc.training.working_folder import WorkingFolder
 from tests.co_training.test_trainer import CLASSES, params
@@ -29,11 +31,21 @@ from tests.models.small import small_network
 from tests.training.trained import trained
 
 
-def counts(folder: Path) -> torch.Tensor:
-    """The confusion matrix of a network over seven images."""
+def counts(folder: Path, *, damaged: bool = False) -> torch.Tensor:
+    """The confusion matrix of a network over seven images, all of which can be read, or none."""
     images, context = ValidationImages(small_domain(folder, 7), [folder]), TrainingContext.of(params(), CLASSES)
+    for entry in images.index.entries if damaged else ():
+        (folder / entry.image).write_bytes(b"")
     matrices = count_pixels({"small": small_network()}, images, context)
     return matrices["small"].counts
+
+
+def unreadable(folder: Path) -> str:
+    """With what a training is told to stop, in each process, where the second one cannot read a val image."""
+    told: list[Exception | None] = []
+    with watched() as interruption, interruption.between_steps(told.append):
+        counts(folder, damaged=not processes.is_first())
+    return repr(told)
 
 
 def fault(images: Path) -> str:
@@ -72,6 +84,8 @@ def main(folder: Path, cases: str) -> None:
         message = fault(folder / f"fault.{processes.rank()}")
         (folder / f"fault.{processes.rank()}.txt").write_text(message)
         (folder / f"foreign.{processes.rank()}.txt").write_text(foreign())
+        message = unreadable(folder / f"unreadable.{processes.rank()}")
+        (folder / f"unreadable.{processes.rank()}.txt").write_text(message)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,14 @@ def test_cross_entropy_is_the_mean_over_the_valid_pixels_of_the_whole_batch(coun
     assert cross_entropy(logits, label).item() == pytest.approx(slow.cross_entropy(logits, label), rel=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
+def test_class_weights_count_by_their_proportions_alone(scale: float) -> None:
+    logits, label = slow.random_tensor(0, 2, 5, 4, 6), slow.random_label(2, 2, 4, 6)
+    weights = scale * torch.tensor([1.5, 50.0, 2.0, 7.0, 3.0])
+    expected = F.cross_entropy(logits, label.long(), weight=weights, ignore_index=IGNORE).item()
+    assert cross_entropy(logits, label, weights).item() == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("weights", [None, torch.tensor([1.5, 50.0, 2.0, 7.0, 3.0])])
 def test_a_gpu_adds_up_a_map_of_losses_without_atomic_additions(weights: Tensor | None) -> None:
     """On torch's meta device, which goes the way of a GPU: no loss that is summed by the operation itself."""

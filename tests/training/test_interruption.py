@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -211,11 +211,16 @@ def test_a_step_is_done_whole_whatever_comes_meanwhile_but_a_second_signal_ends_
 
 def test_no_process_ends_before_the_first_has_saved(folder: WorkingFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a signal reached one process alone, as that of another machine, torchrun gives the others 30 seconds."""
-    saved_when_waiting: list[bool] = []
-    monkeypatch.setattr(processes, "wait", lambda: saved_when_waiting.append((folder.path / STATE).exists()))
+    saved_when_agreeing: list[bool] = []
+
+    def any_of(flag: bool) -> bool:
+        saved_when_agreeing.append((folder.path / STATE).exists())
+        return flag
+
+    monkeypatch.setattr(processes, "any_of", any_of)
     with folder.held(), pytest.raises(SystemExit):
         run(new_state(), folder, stop_after=3)
-    assert saved_when_waiting == [True]
+    assert saved_when_agreeing[-1]
 
 
 def test_a_run_that_was_killed_loses_the_iterations_since_the_last_save_only(
@@ -266,6 +271,44 @@ def test_curves_that_cannot_be_written_end_a_training_but_cost_none_of_it(
     with folder.held():
         resumed = run(new_state(), folder)
     assert equal(resumed.as_dict(), run(new_state(), None).as_dict())
+
+
+def test_a_state_that_cannot_be_saved_ends_a_training_at_what_was_saved_before(
+    folder: WorkingFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save = WorkingFolder.save
+
+    def full(self: WorkingFolder, state: Mapping[str, Any]) -> None:
+        if state["iteration"] > 4:
+            raise OSError(28, "No space left on device", "state.pt")
+        save(self, state)
+
+    with folder.held(), monkeypatch.context() as patch:
+        patch.setattr(WorkingFolder, "save", full)
+        with pytest.raises(OSError, match=r"No space left .*state\.pt"):
+            run(new_state(), folder, minutes=0)
+    assert "stopped by an error after iteration 6 of 12; saved are 4 iterations: type" in capsys.readouterr().out
+    with folder.held():
+        resumed = run(new_state(), folder)
+    assert equal(resumed.as_dict(), run(new_state(), None).as_dict())
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(5, "Input/output error"), MemoryError(), RuntimeError("can't allocate memory")]
+)
+def test_a_state_that_cannot_be_read_for_now_is_not_given_up(
+    folder: WorkingFolder, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise error
+
+    with folder.held():
+        run(new_state(), folder)
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "load", fails)
+            with pytest.raises(type(error)):
+                run(new_state(), folder)
+        assert (folder.path / STATE).exists()
 
 
 def test_a_finished_state_is_taken_up_whole(folder: WorkingFolder, capsys: pytest.CaptureFixture[str]) -> None:

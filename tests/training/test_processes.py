@@ -112,3 +112,10 @@ def test_a_process_with_other_parameters_is_refused_by_all(folder_of_two: Path) 
     assert first.endswith("of the first one; another process differs, and says in what")
     assert second.endswith("of the first one; this process differs in parameter seed")
     assert list((folder_of_two / ".work/runs").iterdir()) == []
+
+
+def test_a_val_image_that_one_process_cannot_read_stops_all(folder_of_two: Path) -> None:
+    """Or the others would wait for its counts."""
+    first, second = ((folder_of_two / f"unreadable.{rank}.txt").read_text() for rank in (0, 1))
+    assert first == "[None]"
+    assert "cannot be decoded as an image (it is empty)" in second
