@@ -15,7 +15,8 @@ from dstc.preparation.layouts import list_images
 
 def find_images(arguments: Sequence[str], out: Path) -> dict[str, Path]:
     """Each image by the name of its results: its path without ending, relative to the folder that was given or, of files
-    and patterns, to the folder that they have in common. Sorted by name; what lies below `out` is passed over."""
+    and patterns, to the folder that they have in common. Sorted by name. What lies below `out` is passed over, with a note.
+    """
     found: list[tuple[str, Path]] = []
     files: list[Path] = []
     for argument in arguments:
@@ -34,6 +35,8 @@ def find_images(arguments: Sequence[str], out: Path) -> dict[str, Path]:
             f"{', '.join(arguments)}: holds only what lies below --out {out}, where images are taken for results of an "
             "earlier run; give --out another folder"
         )
+    if len(kept) < len(found):
+        print(f"note: {len(found) - len(kept)} images below --out {out} are passed over, as results of an earlier run")
     return _by_name(kept)
 
 

@@ -232,9 +232,10 @@ def test_files_and_patterns_are_named_from_the_folder_that_they_share(here: Path
     assert files(here / "predictions/train_ids") == ["deep/one.png", "one.png"]
 
 
-def test_results_of_an_earlier_run_are_not_taken_for_images(here: Path) -> None:
-    for _ in range(2):
+def test_results_of_an_earlier_run_are_not_taken_for_images(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for note in ("", "note: 2 images below --out photos/labeled are passed over"):
         main(["a.pt", "photos", "--out", "photos/labeled", "--write", "colors"])
+        assert capsys.readouterr().out.startswith(note or "photos/labeled: 2 images")
     assert files(here / "photos/labeled") == ["about.json", "colors/deep/two.png", "colors/one.png"]
 
 
