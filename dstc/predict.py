@@ -12,14 +12,18 @@ is needed: neither params.yaml nor the data it was trained on.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 
 from dstc.core.device import KNOWN, choose_device, set_up
-from dstc.core.errors import FULL, UserError, exit_on_user_error, in_words, is_of_memory
+from dstc.core.errors import UserError, exit_on_user_error, in_words, is_of_memory
 from dstc.core.files import require_writable
 from dstc.core.image_files import allow_any_size, decode_image
 from dstc.core.progress import progress
@@ -87,29 +91,60 @@ def predict_all(options: argparse.Namespace) -> None:
     with progress(total=len(images), desc="predicting", unit="image") as bar:
         for name, path in images.items():
             try:
-                image = decode_image(path.read_bytes(), str(path))
-                seen = _size(options, trained[0], image.size)
-                label = predict_image(trained, image, size=seen, views=views, device=device)
-                write_results(options.out, name, image, label, trained[0], written)
+                with _errors_of(path):
+                    image = decode_image(path.read_bytes(), str(path))
+                    label = _label(image, path, options, trained, views, device)
+                _write(options.out, name, image, label, trained[0], written)
             except UserError as error:
                 problems.append(str(error))
-            except OSError as error:
-                if error.errno in FULL:
-                    raise
-                problems.append(in_words(error))
-            except MemoryError:
-                problems.append(f"{path}: too large for the memory of this machine; cut it into tiles")
-            except RuntimeError as error:
-                if not is_of_memory(error):
-                    raise
-                problems.append(
-                    f"{path}: {seen[0]}x{seen[1]}, seen by the network, or scores of {image.width}x{image.height}, its own "
-                    f"size, are too much for the memory of {device}; give --window 512x512 or a smaller image"
-                )
             bar.update()
     print(f"{options.out}: {len(images) - len(problems)} images, each as {', '.join(written)}")
     if problems:
-        raise UserError("\n".join([f"{len(problems)} of {len(images)} images have no result:", *problems]))
+        raise UserError("\n".join([f"{len(problems)} of {len(images)} images lack results:", *problems]))
+
+
+@contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
+    """An error of reading one image, or its size, becomes a UserError: the others may still be labeled."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from None
+    except MemoryError:
+        raise UserError(f"{path}: too large for the memory of this machine; cut it into tiles") from None
+
+
+def _label(
+    image: Image.Image,
+    path: Path,
+    options: argparse.Namespace,
+    trained: Sequence[Trained],
+    views: Views,
+    device: torch.device,
+) -> np.ndarray:
+    """The image's train ids, uint8 (H, W); UserError where torch has no memory for it."""
+    seen = _size(options, trained[0], image.size)
+    try:
+        return predict_image(trained, image, size=seen, views=views, device=device)
+    except RuntimeError as error:
+        if not is_of_memory(error):
+            raise
+        raise UserError(
+            f"{path}: {seen[0]}x{seen[1]}, seen by the network, or scores of {image.width}x{image.height}, its own "
+            f"size, are too much for the memory of {device}; give --window 512x512 or a smaller image"
+        ) from None
+
+
+def _write(
+    out: Path, name: str, image: Image.Image, label: np.ndarray, trained: Trained, written: Sequence[str]
+) -> None:
+    """Write an image's results; UserError where the reason is this image's, its size or its name, and not the disk's."""
+    try:
+        write_results(out, name, image, label, trained, written)
+    except OSError as error:
+        if error.errno not in (None, errno.ENAMETOOLONG):
+            raise
+        raise UserError(in_words(error)) from None
 
 
 def _size(options: argparse.Namespace, trained: Trained, own: Size) -> Size:

@@ -424,6 +424,11 @@ def test_the_leads_of_each_seed_are_those_of_their_rows() -> None:
 def test_the_levers_are_those_of_their_rows() -> None:
     assert table(PAGE, "lever") == rows_of_levers()
     assert table(PAGE, "lever, in fp32") == rows_of_levers("fp32")
+    doubled = {row[0]: row[-1] for row in rows_of_levers("fp32")}["weight of the unlabeled terms doubled"]
+    text = " ".join(PAGE.read_text().split())
+    assert (
+        f"doubling the weight of the unlabeled terms costs the average {doubled.lstrip('-')} points (one run)" in text
+    )
     rows = rows_of("levers").query("seed == 0 and weights == 'averaged'")
     twice = rows[rows.network.eq("average") & rows.method.str.startswith(COMBINATION_2)].miou
     text = " ".join(PAGE.read_text().split())

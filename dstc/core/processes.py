@@ -79,9 +79,9 @@ def wait() -> None:
 
 def first_here(work: Callable[[], object]) -> None:
     """Have the first process of each machine do something, while the others wait until it is done."""
-    if count() == 1 or os.environ.get("LOCAL_RANK", "0") == "0":
-        work()
-    wait()
+    with failing_together():
+        if count() == 1 or os.environ.get("LOCAL_RANK", "0") == "0":
+            work()
 
 
 def any_of(flag: bool) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -70,8 +71,8 @@ def read_tensors(path: Path) -> Any:
     """Load a torch file without running any code in it. A flipped bit is found by the checksums in the file.
 
     torch itself does not compare them, and would go on with other weights. Its format before 1.6 has none, nor have
-    safetensors files, which are told by their name. UserError is raised for what is no such file; an OSError or a lack of
-    memory comes through as it is, for the file may be whole.
+    safetensors files, which are told by their name. UserError is raised for what is no such file; an OSError
+    (ENOMEM: no memory for it) says that the file may be whole.
     """
     try:
         if path.suffix == SAFETENSORS:
@@ -94,17 +95,16 @@ def read_tensors(path: Path) -> Any:
             "run code; save its state_dict() alone"
         ) from None
     except Exception as error:  # torch raises many kinds for a broken file (of its old format above all)
-        if _is_of_the_machine(error):
+        if isinstance(error, OSError) and error.errno not in (
+            None,
+            errno.EINVAL,
+        ):  # EINVAL: a place before its beginning
+            error.filename = error.filename or str(path)
             raise
+        if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_of_memory(error)):
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), str(path)) from None
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: cannot be read as weights ({reason}); is it truncated?") from None
-
-
-def _is_of_the_machine(error: Exception) -> bool:
-    """Whether the disk, the rights or the memory failed. EINVAL is of a broken file: a place before its beginning."""
-    if isinstance(error, OSError):
-        return error.errno not in (None, errno.EINVAL)
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_of_memory(error))
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from dstc.core import processes
 from dstc.core.device import peak_memory
+from dstc.core.errors import in_words
 from dstc.core.progress import progress
 from dstc.training.failure_snapshot import FailureSnapshot
 from dstc.training.interruption import Interruption, watched
@@ -202,7 +203,7 @@ class _Run(Generic[Batch]):
         """Save the state; an error of the disk stops the training later, where all processes can."""
         try:
             policy.folder.save(self.state.as_dict())
-            self.saved, self.saved_at = self.state.iteration, time.monotonic()
+            self.saved, self.saved_at, self.unsaved = self.state.iteration, time.monotonic(), None
         except OSError as error:
             self.unsaved = error
 
@@ -223,6 +224,7 @@ class _Run(Generic[Batch]):
         saved = self.saved if self.checkpoints else 0
         what = "it is saved" if saved == done else f"saved are {saved} iterations"
         how = f"{what}: type the same command again to resume" if saved else "nothing of it is saved"
+        how += f" ({in_words(self.unsaved)})" if self.unsaved else ""
         reason = "an error" if failed else self.interruption.reason or "a signal to another process"
         print(
             f"{self.plan.name}: stopped by {reason} after iteration {done} of {self.plan.iterations}; {how}",

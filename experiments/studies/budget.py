@@ -175,7 +175,7 @@ def draw(rows: pd.DataFrame, over: str, path: Path) -> None:
 
 
 def _ceiling(rows: pd.DataFrame) -> tuple[str, float]:
-    """All labels of the target. Until this study has them, those of `fp32`, at half the length of the longest lines."""
+    """All labels of the target. Until this study has them, those of `fp32`, after 1,000 iterations."""
     name, own = CEILING, rows[rows["method"] == "all_labels"]
     if own.empty:
         name, fp32 = f"{name} (fp32, 1,000 iterations)", pd.read_csv(RESULTS / "fp32.csv")

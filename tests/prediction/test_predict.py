@@ -259,7 +259,7 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_are_labeled(
 ) -> None:
     (here / "photos/broken.png").write_bytes(b"no image")
     told = refusal(capsys, "a.pt", "photos", "--write", "train_ids")
-    assert "error: 1 of 3 images have no result:\nerror: photos/broken.png: cannot be decoded" in told
+    assert "error: 1 of 3 images lack results:\nerror: photos/broken.png: cannot be decoded" in told
     assert files(here / "predictions/train_ids") == ["deep/two.png", "one.png"]
 
 
@@ -281,7 +281,7 @@ def test_an_image_that_the_memory_does_not_hold_is_named_and_the_others_are_labe
 
     monkeypatch.setattr("dstc.predict.predict_image", predict)
     told = refusal(capsys, "a.pt", "photos", "--own-size", "--write", "train_ids")
-    assert f"error: 1 of 2 images have no result:\nerror: photos/one.png: {message}" in told
+    assert f"error: 1 of 2 images lack results:\nerror: photos/one.png: {message}" in told
     assert files(here / "predictions/train_ids") == ["deep/two.png"]
 
 
@@ -291,7 +291,7 @@ def test_a_result_that_cannot_be_written_is_named_and_the_others_are_labeled(
     """JPEG knows no more than 65,535 pixels a side."""
     Image.new("RGB", (65_536, 16)).save(here / "photos/wide.png")
     told = refusal(capsys, "a.pt", "photos", "--write", "overlays")
-    assert "error: 1 of 3 images have no result:\nerror: predictions/overlays/wide.jpg: " in told
+    assert "error: 1 of 3 images lack results:\nerror: predictions/overlays/wide.jpg: " in told
     assert "None" not in told
     assert files(here / "predictions/overlays") == ["deep/two.jpg", "one.jpg"]
 

@@ -306,7 +306,7 @@ def test_a_state_that_cannot_be_read_for_now_is_not_given_up(
         run(new_state(), folder)
         with monkeypatch.context() as patch:
             patch.setattr(torch, "load", fails)
-            with pytest.raises(type(error)):
+            with pytest.raises(OSError, match=str(folder.path / STATE)):
                 run(new_state(), folder)
         assert (folder.path / STATE).exists()
 
