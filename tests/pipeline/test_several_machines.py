@@ -87,9 +87,10 @@ def test_two_experiments_at_once_have_their_own_results(project: Project, tmp_pa
     (block,) = blocks("A sweep over several GPUs")
     assert re.findall(r"CUDA_VISIBLE_DEVICES=(\d)", block) == ["0", "1"]
     reply = type_in(project, block, tmp_path)
-    assert sorted(reply.ran) == ["evaluate", "evaluate", "report", "report"]
-    for name, pictures in (("zero", 0), ("two", 2)):
+    stages = ["warm_up_source", "warm_up_target", "joint", "co_train", "evaluate", "report"]
+    assert sorted(reply.ran) == sorted(2 * stages)
+    for name, seed in (("one", 1), ("two", 2)):
         params = project.ok("git", "show", f"{revision_of(project, name)}:params.yaml").text
-        assert f"pictures: {pictures} " in params
+        assert f"\nseed: {seed} " in params
     assert project.ok("git", "status", "--short").text == ""
     assert project.dvc("repro").ran == []
