@@ -279,7 +279,7 @@ def rows_of_labels() -> Table:
 
 def rows_of_levers(study: str = "levers") -> Table:
     """The whole setting, then the levers by what they change of the average."""
-    rows = rows_of(study).query("seed == 0 and weights == 'averaged' and network != 'one'")
+    rows = rows_of(study).query("seed == 0 and weights == 'averaged' and network != 'one' and labels == 15")
     scores = rows[rows.method != f"{COMBINATION_2}, on another machine"].pivot(
         index="method", columns="network", values="miou"
     )  # fmt: skip
@@ -333,9 +333,14 @@ def test_what_the_branches_have_without_each_other_is_that_of_its_rows() -> None
     assert f"`target_biased.pt`, then a network on its own, {spread(alone)}" in readme
 
 
+def compared_in_fp32() -> pd.DataFrame:
+    """What `fp32` has of 15 labels and 1,000 iterations after the warm-ups."""
+    return rows_of("fp32").query("weights == 'averaged' and labels == 15 and iterations == 1000")
+
+
 def in_fp32(method: str) -> pd.Series:
     """Of one network, by seed."""
-    rows = rows_of("fp32").query("weights == 'averaged' and network == 'one'")
+    rows = compared_in_fp32().query("network == 'one'")
     return rows[rows.method == method].set_index("seed").miou
 
 
@@ -348,7 +353,7 @@ def rows_in_fp32() -> Table:
         "joint_within_images_after_warm_up": "the same on combination 2 and whole target images",
         "all_labels": "all 468 labels of the target, without the source",
     }
-    total = rows_of("fp32").groupby("method").total_iterations.first()
+    total = compared_in_fp32().groupby("method").total_iterations.first()
     joint = in_fp32("joint")
     return [
         [
@@ -372,7 +377,7 @@ def test_one_network_in_fp32_is_that_of_its_rows() -> None:
     both = gap(in_fp32("joint_within_images_after_warm_up"), in_fp32("joint"))
     assert "[+" in both  # "ahead"
     assert all("[-" in gap(difference, 0 * difference) for difference in alone)  # "not shown"
-    rows = rows_of("fp32").query("weights == 'averaged'")
+    rows = compared_in_fp32()
     minutes = {method: own.minutes for method, own in rows.groupby("method")}
     assert f"took {minutes['joint_within_images_after_warm_up'].median():.0f} minutes of one core" in text
     assert f"joint training {minutes['joint'].median():.0f}." in text
@@ -383,6 +388,20 @@ def test_one_network_in_fp32_is_that_of_its_rows() -> None:
     assert "joint training is not ahead of the labeled target alone" in text
     assert in_fp32("joint").mean() < in_fp32("target").mean()
     assert f"All 468 labels of the target bring {spread(in_fp32('all_labels'))}:" in text
+
+
+def rows_of_room() -> Table:
+    """Seed 0 in fp32, by labels: joint training, then the average of both branches."""
+    rows = rows_of("fp32").query("seed == 0 and weights == 'averaged' and iterations == 1000")
+    rows = rows[rows.network.eq("average") | rows.method.eq("joint")]
+    scores = rows.pivot(index="labels", columns="method", values="miou")[["joint", "no unlabeled images", BASE]]
+    return [
+        [str(labels), *("" if pd.isna(score) else f"{score:.1f}" for score in own)] for labels, own in scores.iterrows()
+    ]
+
+
+def test_the_room_for_unlabeled_images_is_that_of_its_rows() -> None:
+    assert table(PAGE, "labels, seed 0, in fp32") == rows_of_room()
 
 
 def test_what_unlabeled_images_bring_is_that_of_its_rows() -> None:

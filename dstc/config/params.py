@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import reprlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -164,8 +165,10 @@ def _path_problems(params: Params) -> list[str]:
     folders = {"paths.source": paths.source, "paths.target": paths.target}
     folders |= {f"paths.unlabeled[{i}]": folder for i, folder in enumerate(paths.unlabeled)}
     for key, folder in folders.items():
-        if folder != "embedded" and not Path(folder).is_absolute():
+        if not Path(folder).is_absolute() and (folder != "embedded" or key.startswith("paths.unlabeled")):
             problems.append(f"{key}: '{folder}' must be an absolute path (experiments run in copies of this folder)")
+    doubled = [folder for folder, count in Counter(map(Path, paths.unlabeled)).items() if count > 1]
+    problems += [f"paths.unlabeled: '{folder}' is named more than once" for folder in doubled]
     return problems
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -17,9 +17,17 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _as_it_is_compared(name: str) -> str:
+    """A name of a folder, by which files below it are found: no ./ before it, no / behind it."""
+    if name != (short := str(PurePosixPath(name))):
+        raise ValueError(f"must be written '{short}', not '{name}'")
+    return name
+
+
 MOST_PROCESSES = 4096
 
 Text = Annotated[str, AfterValidator(_one_line)]
+Inside = Annotated[Text, AfterValidator(_as_it_is_compared)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Images = Annotated[int, Field(ge=1, le=10_000)]  # in a batch
 Threads = Annotated[int, Field(ge=0, le=1024)]  # torch dies of millions
@@ -53,8 +61,8 @@ class Source(Section):
 class Target(Section):
     layout: Literal["cityscapes", "folders", "csv"]
     resize: WidthHeight | None
-    train: Text
-    val: Text
+    train: Inside
+    val: Inside
 
 
 class Own(Section):
@@ -249,7 +257,7 @@ class Runtime(Section):
     threads: Threads
     deterministic: Literal["exact", "fast"]
     gradient_checkpointing: bool
-    cache: str
+    cache: Text
     cache_gigabytes: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     tensorboard: Text | None
 

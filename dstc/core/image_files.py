@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from dstc.core.errors import UserError
 
 ORIENTATION = 0x0112  # the EXIF tag by which a camera says how it was held; 1 is upright
+BITS_PER_SAMPLE = 258  # the TIFF tag of how many bits each channel has
 UPRIGHT = MappingProxyType(
     {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -36,9 +37,11 @@ def decode_image(content: bytes, name: str) -> Image.Image:
 
 def decode_oriented(content: bytes, name: str) -> tuple[Image.Image, int]:
     """`decode_image`, and the EXIF orientation that the file had (1: upright)."""
-    image, orientation = _open(content, name)
-    if image.mode not in ("RGB", "RGBA", "L", "P", "1", "LA"):
-        raise UserError(f"{name}: an image must be 8-bit RGB (or gray or palette); its mode is {image.mode}")
+    image, orientation, bits = _open(content, name)
+    if image.mode not in ("RGB", "RGBA", "L", "P", "1", "LA") or bits > 8:  # of colors Pillow would keep the high bytes
+        raise UserError(
+            f"{name}: an image must be 8-bit RGB (or gray or palette); its mode is {image.mode} of {bits} bits"
+        )
     return image if image.mode == "RGB" else image.convert("RGB"), orientation
 
 
@@ -75,16 +78,19 @@ def decode_label(content: bytes, name: str) -> RawLabel:
     """
     if _is_16_bit_png(content):
         return RawLabel(_decode_16_bit(content, name))
-    image, _ = _open(content, name)
+    image, _, bits = _open(content, name)
     if image.mode == "P":
         return RawLabel(np.asarray(image), _palette(image))
     if image.mode in ("L", "1"):
-        return RawLabel(np.asarray(image).astype(np.uint8) // _gray_step(content, image.mode))
+        return RawLabel(np.asarray(image).astype(np.uint8) // _gray_step(bits, image.mode))
     if image.mode.startswith("I"):
         return RawLabel(np.asarray(image).astype(np.int32))
-    if image.mode in ("RGB", "RGBA"):
+    if image.mode in ("RGB", "RGBA") and bits <= 8:
         return RawLabel(np.asarray(image)[..., :3])
-    raise UserError(f"{name}: a label must be a gray, palette, 16-bit or RGB image; its mode is {image.mode}")
+    raise UserError(
+        f"{name}: a label must be a gray, palette, 16-bit gray (of PNG also color) or 8-bit RGB image; its mode is "
+        f"{image.mode} of {bits} bits"
+    )
 
 
 def _palette(image: Image.Image) -> np.ndarray:
@@ -99,11 +105,11 @@ def allow_any_size() -> None:
     Image.MAX_IMAGE_PIXELS = None
 
 
-def _open(content: bytes, name: str) -> tuple[Image.Image, int]:
-    """The image, turned upright, and the orientation that it was stored in."""
+def _open(content: bytes, name: str) -> tuple[Image.Image, int, int]:
+    """The image, turned upright, the orientation that it was stored in, and the bits of a channel in the file."""
     try:
         image = Image.open(io.BytesIO(content))
-        turned_by_pillow = image.format == "TIFF"
+        turned_by_pillow, bits = image.format == "TIFF", _bits(image, content)
         orientation = _orientation(image) if turned_by_pillow else 1
         image.load()
     except Image.DecompressionBombError as error:
@@ -120,9 +126,9 @@ def _open(content: bytes, name: str) -> tuple[Image.Image, int]:
     except Exception as error:  # Pillow raises many kinds for a broken file; each means the same to a user
         raise UserError(f"{name}: cannot be decoded as an image ({error}); is it truncated?") from None
     if turned_by_pillow:
-        return image, orientation
+        return image, orientation, bits
     orientation = _orientation(image)
-    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image, orientation
+    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image, orientation, bits
 
 
 def _orientation(image: Image.Image) -> int:
@@ -133,17 +139,20 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _png_bit_depth(content: bytes) -> int | None:
-    return content[24] if content[:8] == b"\x89PNG\r\n\x1a\n" and len(content) > 24 else None
+def _bits(image: Image.Image, content: bytes) -> int:
+    """Of a channel of a PNG or TIFF file, the most that one has; of other kinds of files 8."""
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(BITS_PER_SAMPLE, (1,)))  # type: ignore[attr-defined]
+    return content[24] if image.format == "PNG" else 8
 
 
 def _is_16_bit_png(content: bytes) -> bool:
-    return _png_bit_depth(content) == 16
+    return content[:8] == b"\x89PNG\r\n\x1a\n" and content[24:25] == b"\x10"
 
 
-def _gray_step(content: bytes, mode: str) -> int:
-    """What Pillow multiplied the ids by: it stretches gray PNG files of 2 and 4 bits to 0..255 (1 becomes 85 or 17)."""
-    return {2: 85, 4: 17}.get(_png_bit_depth(content) or 8, 1) if mode == "L" else 1
+def _gray_step(bits: int, mode: str) -> int:
+    """What Pillow multiplied the ids by: it stretches gray files of 2 and 4 bits to 0..255 (1 becomes 85 or 17)."""
+    return {2: 85, 4: 17}.get(bits, 1) if mode == "L" else 1
 
 
 def _decode_16_bit(content: bytes, name: str) -> np.ndarray:

@@ -21,6 +21,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -31,6 +32,9 @@ from dstc.data.data_files import DataFile, Stamp
 GIGABYTE = 10**9
 LEFT_FREE = 0.1  # of what the disk has left for it and others; of the whole disk, a well filled one would never do
 
+_HEX = "[0-9a-f]"
+_ARRAYS = f"{_HEX * 2}/{_HEX * 32}"  # what `Cache._path` gives: whoever names a folder may keep other files in it
+_LEFTOVERS = f"{_HEX * 2}/.{_HEX * 32}.partial"
 _MAGIC = b"dstc-u8\x01"
 _MARK = struct.Struct("<8s3q")  # magic, stamp
 _ARRAY_AT = 64  # bytes from the file's beginning
@@ -86,7 +90,7 @@ class Cache:
     def make_room(self, wanted: int) -> int:
         """How many bytes may be added, for who fills alone. To come to the `wanted` ones, arrays that are not in use are
         removed, the oldest first; and what a kill left behind in any case."""
-        for leftover in self.folder.glob("??/.*.partial"):
+        for leftover in self.folder.glob(_LEFTOVERS):
             leftover.unlink(missing_ok=True)
         held = sorted((status.st_mtime_ns, status.st_size, path) for path, status in self._files())
         used = sum(size for _, size, _ in held)
@@ -95,16 +99,15 @@ class Cache:
         for _, size, path in held:
             if used + wanted <= limit:
                 break
-            if path.name not in self.in_use:
+            if path.name not in self.in_use and _is_array(path):
                 path.unlink(missing_ok=True)
                 used -= size
         return max(0, limit - used)
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
-        for folder in self.folder.glob("??"):
-            for path in folder.iterdir():
-                with contextlib.suppress(FileNotFoundError):
-                    yield path, path.stat()
+        for path in self.folder.glob(_ARRAYS):
+            with contextlib.suppress(FileNotFoundError):
+                yield path, path.stat()
 
     @contextlib.contextmanager
     def filled_alone(self) -> Iterator[None]:
@@ -112,18 +115,14 @@ class Cache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = (self.folder / "lock").open("a")
-        except OSError as error:
+            if not _locked_at_once(lock):
+                print(f"cache: another process is filling {self.folder}; waiting for it", flush=True)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:  # of a file system without locks, too: nothing could be written there
             raise UserError(
                 f"runtime.cache: {self.folder} cannot be written ({error.strerror}); name another folder, or 'none'"
             ) from None
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(f"cache: another process is filling {self.folder}; waiting for it", flush=True)
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            except OSError:  # a file system without locks: two would do the same work twice, and no harm
-                pass
             yield
 
     def _path(self, file: DataFile) -> Path:
@@ -146,6 +145,20 @@ def array_of(file: DataFile, cache: Cache | None) -> np.ndarray:
 def taken_by(file: DataFile) -> int:
     """The bytes that the array of a data file takes on disk."""
     return _ARRAY_AT + math.prod(file.shape)
+
+
+def _is_array(path: Path) -> bool:
+    with contextlib.suppress(OSError), path.open("rb") as stream:
+        return stream.read(len(_MAGIC)) == _MAGIC
+    return False
+
+
+def _locked_at_once(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _mark(stamp: Stamp) -> bytes:

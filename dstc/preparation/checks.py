@@ -93,7 +93,9 @@ def _cure(image: _Image, label_size: tuple[int, int], near: bool) -> str:
             f" once it is turned as its EXIF orientation {image.orientation} says and viewers show it; turn the label too, "
             "or take the tag out of the image (`exiftool -Orientation= FILE`)"
         )
-    return "; layout gta5 accepts so small a difference where data.source.resize is set" if near else ""
+    if near:
+        return "; resize it by nearest neighbor. Layout gta5 accepts it as it is where data.source.resize is set"
+    return ""
 
 
 @dataclass(frozen=True)

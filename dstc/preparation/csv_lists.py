@@ -54,7 +54,8 @@ def _delimiter(text: str) -> str:
 
 
 class _Spelling:
-    """Names below a folder as the file system spells them: a list may have Windows' backslashes, or another form of ü."""
+    """Names below a folder as the file system spells them: a list may have Windows' backslashes, another form of ü, or
+    `./` before a name."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -62,7 +63,7 @@ class _Spelling:
 
     def on_disk(self, name: str) -> str:
         if name.isascii() and "\\" not in name:
-            return name
+            return str(PurePosixPath(name)) if name else name
         try:
             if (self.root / name).exists():
                 return name

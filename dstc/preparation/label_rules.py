@@ -15,6 +15,7 @@ from dstc.core.taxonomy import IGNORE, KNOWN_CLASSES, LABEL_IDS, Classes, train_
 Value = int | str  # an id, or a color as "#rrggbb"
 Color = tuple[int, int, int]  # RGB, 0..255
 ALIKE = 120  # colors whose channels differ by less, all together, are hard to tell apart in a picture
+BLACK = "#000000"
 GOLDEN_RATIO = 0.618033988749895
 
 
@@ -35,14 +36,25 @@ def task_classes(classes: str, own_names: Sequence[str], own_colors: Mapping[str
     """The classes of the task: a known set by its name, or "own" ones with given or else generated colors."""
     if classes != "own":
         return KNOWN_CLASSES[classes]
-    bad = {name: color for name, color in own_colors.items() if not _is_color(color)}
-    if bad:
-        raise UserError(
-            "\n".join(f"data.own.colors.{name}: must be '#rrggbb', not '{color}'" for name, color in bad.items())
-        )
+    problems = list(_color_problems(own_colors))
+    if problems:
+        raise UserError("\n".join(problems))
     given = {name: _rgb(color) for name, color in own_colors.items()}
     fresh = iter(_colors_beside(set(given.values()), len(own_names)))
     return Classes(tuple(own_names), tuple(given[name] if name in given else next(fresh) for name in own_names))
+
+
+def _color_problems(own_colors: Mapping[str, str]) -> Iterator[str]:
+    """A class and void, or two classes, in one color could not be told apart in pictures, nor in the report's errors."""
+    seen: dict[str, str] = {}
+    for name, color in own_colors.items():
+        if not _is_color(color):
+            yield f"data.own.colors.{name}: must be '#rrggbb', not '{color}'"
+        elif color == BLACK:
+            yield f"data.own.colors.{name}: '{BLACK}' is the color that void is drawn in; give another"
+        elif color.lower() in seen:
+            yield f"data.own.colors.{name}: '{color}' is that of {seen[color.lower()]} already; give another"
+        seen.setdefault(color.lower(), name)
 
 
 def label_rules(

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from dstc.core.errors import UserError
-from dstc.core.names import IMAGE_ENDINGS, LOSSLESS_ENDINGS, is_clutter, normal_form, stays_inside
+from dstc.core.names import IMAGE_ENDINGS, LOSSLESS_ENDINGS, normal_form, stays_inside
 from dstc.preparation.csv_lists import read_list
 from dstc.preparation.found_files import files_below, image_names, is_image, name_of
 from dstc.preparation.problems import Problem, told
@@ -68,12 +68,18 @@ def list_suffix_pairs(root: Path, split: str, suffix: str) -> list[Pair]:
     _require_root(root, split)
     _require_folder(root, split, "folders", split)
     names = [name_of(entry, root) for entry in files_below(root / split)]
-    by_key = {_suffix_key(name, split): name for name in sorted(names) if _without_ending(name).endswith(suffix)}
-    labels = set(by_key.values())
-    images = [name for name in image_names(root, split) if name not in labels]
+    labels = sorted(name for name in names if _without_ending(name).endswith(suffix))
+    by_key: dict[str, str] = {}
+    problems = []
+    for name in labels:
+        key = _suffix_key(name, split)
+        if key in by_key:
+            problems.append(Problem(root / name, f"one of several labels of one image, as {by_key[key]} is"))
+        by_key[key] = name
+    images = sorted(set(image_names(root, split)) - set(labels))
     images = [name for name in images if not name.startswith(f"{split}/labels/")]
     pairs = [Pair(name, by_key.pop(f"{_suffix_key(name, split)}{suffix}", None), f"*{suffix}.png") for name in images]
-    problems = [Problem(root / label, "no image has this name without its suffix") for label in by_key.values()]
+    problems += [Problem(root / label, "no image has this name without its suffix") for label in by_key.values()]
     problems += [_passed_over(root / pair.label) for pair in pairs if pair.label and not is_image(root / pair.label)]
     if problems:
         raise UserError("\n".join(told(problems)))
@@ -124,14 +130,13 @@ def _cityscapes(root: Path, split: str) -> Iterator[Pair]:
     images, labels = folders_of("cityscapes", split)
     _require_folder(root, images, "cityscapes", split)
     # At any depth, so that `val/frankfurt` (one city alone) is a split as well.
-    found = (path.relative_to(root).as_posix() for path in (root / labels).glob("**/*_gtFine_labelIds.png"))
+    found = image_names(root, labels) if (root / labels).is_dir() else []
     present = {normal_form(name): name for name in found}
-    for path in (root / images).glob("**/*_leftImg8bit.png"):
-        if not any(map(is_clutter, path.relative_to(root / images).parts)):
-            scene = path.name.removesuffix("_leftImg8bit.png")
-            city = path.parent.relative_to(root / "leftImg8bit").as_posix()
-            wanted = f"gtFine/{city}/{scene}_gtFine_labelIds.png"
-            yield Pair(path.relative_to(root).as_posix(), present.get(normal_form(wanted)), wanted)
+    for name in image_names(root, images):
+        if name.endswith("_leftImg8bit.png"):
+            scene = name.removeprefix("leftImg8bit/").removesuffix("_leftImg8bit.png")
+            wanted = f"gtFine/{scene}_gtFine_labelIds.png"
+            yield Pair(name, present.get(normal_form(wanted)), wanted)
 
 
 def _folders(root: Path, split: str) -> Iterator[Pair]:

@@ -72,6 +72,9 @@ def refusal(**sections: dict[str, Any]) -> str:
         ({"co_train": {"lr_ramp_iterations": 10**9}}, "lr_ramp_iterations (1000000000) must be below iterations"),
         ({"paths": {"source": "/data"}}, "paths.source and paths.target must both be 'embedded' or both be folders"),
         ({"paths": {"unlabeled": ["here"]}}, "paths.unlabeled[0]: 'here' must be an absolute path"),
+        ({"data": {"target.train": "./train/"}}, "data.target.train: must be written 'train', not './train/'"),
+        ({"paths": {"unlabeled": ["embedded"]}}, "paths.unlabeled[0]: 'embedded' must be an absolute path"),
+        ({"paths": {"unlabeled": ["/a", "/b", "/a/"]}}, "paths.unlabeled: '/a' is named more than once"),
         ({"data": {"target.layout": "csv"}}, "data.own.labels must say which label ids or colors mean which class"),
         (
             {"data": {"target.layout": "csv", "own.labels": {"road": [1]}, "own.target_labels": {}}},

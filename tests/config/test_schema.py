@@ -78,7 +78,7 @@ def test_no_value_of_a_preset_is_changed(name: str) -> None:
 
 
 def test_no_unusual_value_is_changed() -> None:
-    paths = {"source": "/A  b/../C/ ", "target": "/data//target/", "unlabeled": ["/b", "/a", "/b"]}
+    paths = {"source": "/A  b/../C/ ", "target": "/data//target/", "unlabeled": ["/b", "/a", "/c"]}
     own = {"own.labels": {"road": ["#FFAA00", 7], "car": [3]}, "own.ignored": [255, "#000000"]}
     evaluate = {"scales": [1.25, 0.5, 1], "picture_names": [" B.png", "a.png"], "window": [512, 256]}
     runtime = {"processes": 2, "cache": "/big disk/", "cache_gigabytes": 1, "checkpoint_every_minutes": 1e-3}

@@ -1,5 +1,7 @@
 import io
+import struct
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -29,6 +31,18 @@ def test_eight_bit_images_of_any_mode_become_rgb(mode: str) -> None:
 def test_images_of_other_modes_are_refused(mode: str, kind: str) -> None:
     with pytest.raises(UserError, match="x: an image must be 8-bit RGB"):
         decode_image(encoded(Image.new(mode, (3, 2)), kind), "x")
+
+
+@pytest.mark.parametrize("kind", [".png", ".tiff"])
+def test_colors_of_16_bits_are_refused_and_not_cut_to_their_high_bytes(kind: str) -> None:
+    content = cv2.imencode(kind, np.full((2, 3, 3), 300, np.uint16))[1].tobytes()
+    with pytest.raises(UserError, match=r"x: an image must be 8-bit RGB .*; its mode is RGB of 16 bits"):
+        decode_image(content, "x")
+    if kind == ".tiff":
+        with pytest.raises(UserError, match=r"x: a label must be .*; its mode is RGB of 16 bits"):
+            decode_label(content, "x")
+    else:
+        assert (decode_label(content, "x").values == 300).all()
 
 
 UPRIGHT = np.arange(24, dtype=np.uint8).reshape(4, 6)
@@ -95,6 +109,14 @@ def test_a_palette_label_gives_the_index_and_not_the_color() -> None:
     assert label.colors().tolist() == [[[200] * 3] * 3] * 2
 
 
+def tiff_bytes(row: bytes, width: int, depth: int) -> bytes:
+    """A gray TIFF file of one row; black is zero."""
+    tags = {256: width, 257: 1, 258: depth, 259: 1, 262: 1, 273: 0, 277: 1, 278: 1, 279: len(row)}
+    tags[273] = 8 + 2 + 12 * len(tags) + 4  # where the row begins
+    entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0) + row
+
+
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_gray_labels_of_few_bits_keep_their_ids(depth: int) -> None:
     ids = np.arange(8) % 2**depth
@@ -103,6 +125,7 @@ def test_gray_labels_of_few_bits_keep_their_ids(depth: int) -> None:
     label = decode_label(png_bytes([row], 8, depth=depth, color_type=0), "x").values
     assert label.dtype == np.uint8
     assert label.tolist() == [ids.tolist()]
+    assert decode_label(tiff_bytes(row, 8, depth), "x").values.tolist() == [ids.tolist()]
 
 
 @given(st.integers(0, 65535), st.sampled_from([1, 3, 4]))

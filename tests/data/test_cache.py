@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import signal
@@ -334,7 +335,7 @@ def test_a_killed_filling_leaves_nothing_half_written_and_no_lock(tmp_path: Path
     process.send_signal(signal.SIGKILL)
     process.communicate()
     (cache.folder / "ab").mkdir(exist_ok=True)
-    leftover = cache.folder / "ab/.abcdef.partial"
+    leftover = cache.folder / f"ab/.{'ab' * 16}.partial"
     leftover.write_bytes(b"half")
     held = sum(cache.holds(file) for file in files)
     assert held < len(files)
@@ -444,6 +445,30 @@ def test_arrays_that_this_process_does_not_read_make_room_the_oldest_first(tmp_p
     kept = [cache.holds(file) for file in old[1:]]
     assert kept == sorted(kept) and not kept[0] and kept[-1]
     assert held_bytes(cache) <= cache.limit
+
+
+def test_files_of_a_users_own_in_its_folder_are_left_alone(tmp_path: Path) -> None:
+    old, new = small_domain(tmp_path / "a", 1), small_domain(tmp_path / "b", 1, size=(20, 10))
+    for name in ("ml/thesis.tex", "ab/.notes.partial", f"ab/{'ab' * 16}", f"cd/{'CD' * 16}", "ef/deeper/x", "gh"):
+        (tmp_path / "disk" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "disk" / name).write_bytes(bytes(10_000))
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "disk").rglob("*") if path.is_file()}
+    fill(Cache(tmp_path / "disk", PLENTY), files_of(old, tmp_path / "a"), what="a", workers=0)
+    cache = Cache(tmp_path / "disk", 1000)
+    fill(cache, files_of(new, tmp_path / "b"), what="b", workers=0)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert not any(cache.holds(file) for file in files_of(old, tmp_path / "a"))  # those are its own
+
+
+def test_a_disk_without_locks_is_a_message_that_names_the_parameter(
+    tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("dstc.data.cache.fcntl.flock", no_locks)
+    with pytest.raises(UserError, match=r"runtime\.cache: .* cannot be written \(No locks available\)"):
+        fill(cache, files_of(small_domain(tmp_path, 1), tmp_path), what="source", workers=0)
 
 
 def test_nine_tenths_of_the_free_disk_are_taken_at_most_however_full_the_disk_is(

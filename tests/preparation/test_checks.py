@@ -101,7 +101,7 @@ def test_a_label_of_other_size_is_a_fault_naming_both_sizes(tmp_path: Path) -> N
 def test_a_gta5_label_of_nearly_the_same_aspect_is_accepted_only_where_both_are_resized(tmp_path: Path) -> None:
     trees.write_photo(tmp_path / PAIR.image, size=(191, 120))
     trees.write(tmp_path / "labels/00001.png", size=(191, 119), fill=trees.ROAD)
-    assert "accepts so small a difference where data.source.resize is set" in problems(check(tmp_path))
+    assert "Layout gta5 accepts it as it is where data.source.resize is set" in problems(check(tmp_path))
     near = Rules(19, GTA5.labels, labels_required=True, near_sizes=True)
     accepted = check(tmp_path, near)
     assert accepted.size_differs

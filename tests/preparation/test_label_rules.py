@@ -64,6 +64,15 @@ def test_a_color_of_wrong_form_is_refused() -> None:
         task_classes("own", ["road", "rail"], {"rail": "red"})
 
 
+def test_colors_that_pictures_could_not_tell_apart_are_refused() -> None:
+    with pytest.raises(UserError) as refused:
+        task_classes("own", ["road", "rail", "car"], {"road": "#000000", "rail": "#AA0000", "car": "#aa0000"})
+    assert str(refused.value).splitlines() == [
+        "data.own.colors.road: '#000000' is the color that void is drawn in; give another",
+        "data.own.colors.car: '#aa0000' is that of rail already; give another",
+    ]
+
+
 def test_neighbouring_generated_colors_differ_well() -> None:
     colors = list(islice(distinct_colors(), 40))
     assert min(sum(abs(a - b) for a, b in zip(p, q, strict=True)) for p, q in pairwise(colors)) > 100

@@ -137,6 +137,16 @@ def test_unlabeled_images_are_found_at_any_depth_through_links_and_link_loops_en
     assert [pair.image for pair in list_images(tmp_path / "mine")] == ["deep/a.png", "linked/b.jpg"]
 
 
+def test_cityscapes_follows_links_to_cities(tmp_path: Path) -> None:
+    trees.cityscapes(tmp_path / "here")
+    expected = list_pairs("cityscapes", tmp_path / "here", "train")
+    for kind in ("leftImg8bit", "gtFine"):
+        city = tmp_path / "here" / kind / "train/aachen"
+        city.rename(tmp_path / kind)
+        city.symlink_to(tmp_path / kind)
+    assert list_pairs("cityscapes", tmp_path / "here", "train") == expected
+
+
 def test_a_split_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"split '\.\./val'"):
         list_pairs("cityscapes", tmp_path, "../val")
@@ -197,6 +207,13 @@ def test_csv_is_read_as_windows_writes_it(tmp_path: Path, delimiter: str) -> Non
     ]  # fmt: skip
 
 
+def test_csv_knows_a_file_by_any_spelling(tmp_path: Path) -> None:
+    trees.write_photo(tmp_path / "sub/a.png")
+    (tmp_path / "train.csv").write_text("image,label\nsub/a.png,\n./sub//a.png,\n")
+    with pytest.raises(UserError, match=r"train\.csv:3: 'sub/a\.png' is listed already, in line 2"):
+        list_pairs("csv", tmp_path, "train")
+
+
 def test_csv_refuses_a_path_that_goes_up_by_backslashes(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("image,label\n..\\a.png,\n")
     with pytest.raises(UserError, match=r":2: '\.\./a\.png' must be a path relative to"):
@@ -231,3 +248,14 @@ def test_suffixes_that_fit_no_image_or_an_unknown_ending_are_refused(tmp_path: P
         f"{tmp_path}/train/b_mask.png: no image has this name without its suffix",
         f"{tmp_path}/train/a_mask.gif: ends in .gif, so it is no label image; convert it to one (.bmp, .png, .tif, .tiff)",
     ]
+
+
+def test_two_labels_of_one_image_are_refused(tmp_path: Path) -> None:
+    trees.write_photo(tmp_path / "train/a.jpg")
+    for label in ("train/a_mask.png", "train/labels/a_mask.png"):
+        trees.write(tmp_path / label)
+    with pytest.raises(UserError) as refused:
+        list_suffix_pairs(tmp_path, "train", "_mask")
+    assert str(refused.value) == (
+        f"{tmp_path}/train/labels/a_mask.png: one of several labels of one image, as train/a_mask.png is"
+    )
