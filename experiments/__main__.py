@@ -87,7 +87,13 @@ def _arguments() -> argparse.Namespace:
     add("settings", nargs="*", metavar="SETTING", help="own: 'key=value ...', one setting each")
     add("--seeds", type=_numbers, default=(0, 1, 2), help="own: separated by commas (0,1,2)")
     add("--only", default="", metavar="TEXT", help="run: only jobs with such a row: 'world=103, seed=3'")
-    add("-S", action="append", default=[], metavar="KEY=VALUE", help="paths and runtime of this machine")
+    add(
+        "-S",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="runtime of this machine; of studies with a preset also its paths and model.initial_weights",
+    )
     add("--commit", action="store_true", help="run: commit rows to git as they come")
     add("--curve", type=Path, metavar="FILE.svg", help="draw mIoU over split.size, or as --over says, as well")
     add("--over", choices=("total_iterations", "labels"), default="total_iterations", help="budget: what to draw over")

@@ -87,7 +87,7 @@ def draw_lines(
     axes = figure.add_subplot()
     for name, values in lines.items():
         by_number = values.groupby(level=0)
-        mean, spread = by_number.mean(), by_number.std().fillna(0)
+        mean, spread = by_number.mean(), by_number.std()  # of one seed there is none, and no band
         bars = axes.errorbar(mean.index, mean, yerr=spread, marker="o", capsize=3, label=name)
         axes.fill_between(mean.index, mean - spread, mean + spread, alpha=0.2, color=bars[0].get_color(), linewidth=0)
     if ceiling:
