@@ -50,7 +50,7 @@ def rows() -> Iterator[Row]:
 
 def _whole_steps(crop: int) -> tuple[float, float]:
     """The cheapest of several steps each; a process each, in turns."""
-    slow, ours = Case(crop, kind="straightforward"), Case(crop, precision="bf16")
+    slow, ours = Case(crop, kind="straightforward", device="cpu"), Case(crop, precision="bf16", device="cpu")
     costs = [(measured(slow, turn)["seconds"], measured(ours, turn)["seconds"]) for turn in range(ROUNDS[crop])]
     return min(cost for cost, _ in costs), min(cost for _, cost in costs)
 
@@ -107,7 +107,7 @@ class _Costless(nn.Module):
 def _all_but_networks() -> tuple[float, float, float]:
     """Milliseconds of a step beside its passes and cross entropies; of what the weights of two networks cost it; and of
     their averages."""
-    params = params_of(Case(CROP))
+    params = params_of(Case(CROP, device="cpu"))
     context = TrainingContext.of(params, CITYSCAPES_19)
     val, batch = ValidationImages(DomainIndex("target_val", (), (), {}, ()), []), random_batch(CROP, IMAGES)
     branches = Branches(_Costless(0), _Costless(1))

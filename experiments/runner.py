@@ -79,6 +79,7 @@ def make(task: Task, gpu: str | None) -> None:
         began, is_first = time.monotonic(), not log.exists()
         commit = code_version(PROJECT, ["experiments/results"])  # of the code that runs, whatever changes meanwhile
         environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "DVC_ROOT": ""}
+        environment["DSTC_STUDY"] = task.stage.name
         environment |= {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         with log.open("a") as said:
             command = [sys.executable, "-m", *task.stage.command]

@@ -30,11 +30,10 @@ from dstc.core.places import (
 from dstc.data.cache import open_cache
 from dstc.data.domains import Domains
 from dstc.data.loaders import Stream
+from dstc.models.checkpoints import LEFT_OUT
 from dstc.supervised import train_and_write
 from dstc.training.curves import Curve
 from dstc.training.stage import run_training_stage
-
-LEFT_OUT = "joint.iterations is 0: no network was trained\n"
 
 
 def joint(params: Params, schedule: JointTraining) -> None:

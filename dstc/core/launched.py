@@ -1,6 +1,9 @@
-"""Whether this process is one of several of a run. Without torch, which most stages need not load."""
+"""Who started this process. Without torch, which most stages need not load."""
 
 import os
+
+STARTED_BY = ("DVC_STAGE", "DSTC_STUDY")
+"""Environment variables that dvc and `python -m experiments` set for what they start, and wait for."""
 
 
 def was_launched() -> bool:

@@ -21,6 +21,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from dstc.core.errors import UserError
+
 Made = TypeVar("Made")
 
 # What waits for another run to end (its lock) or for a long download of a state must not give up.
@@ -29,13 +31,14 @@ HEAD_START = 10.0  # seconds: torchrun ends the others within a tenth of one, on
 
 
 def count() -> int:
-    """How many processes there are."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    """How many processes there are. In a program of somebody else's that has joined processes of its own, each of them is a
+    single one here: its batches are its own."""
+    return 1 if _Control.group is None else dist.get_world_size()
 
 
 def rank() -> int:
     """Which of them this is, from 0."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return 0 if _Control.group is None else dist.get_rank()
 
 
 def is_first() -> bool:
@@ -59,9 +62,12 @@ def joined(device: torch.device) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            if not is_first() or isinstance(error, RuntimeError):  # which torch raises where a connection breaks
+            if isinstance(error, OtherProcessError):
+                time.sleep(6 * HEAD_START)  # it has nothing to say but where nobody else does
+            elif not is_first() or isinstance(error, RuntimeError):  # which torch raises where a connection breaks
                 time.sleep(HEAD_START)
             raise
+    _Control.group = None
     dist.destroy_process_group()
 
 
@@ -93,8 +99,13 @@ def any_of(flag: bool) -> bool:
     return bool(flags)
 
 
-class OtherProcessError(Exception):
+class OtherProcessError(UserError):
     """Another process of the run has an error, and will say which."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "another process of this run has failed; what it printed, perhaps on another machine, says why"
+        )
 
 
 @contextmanager
@@ -106,7 +117,7 @@ def failing_together() -> Iterator[None]:
     except Exception as error:
         problem = error
     if any_of(problem is not None):
-        raise problem or OtherProcessError
+        raise problem or OtherProcessError()
 
 
 def from_first(make: Callable[[], Made]) -> Made:

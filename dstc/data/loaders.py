@@ -6,6 +6,7 @@ So any number of worker processes, and a run that starts at a later iteration, g
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -144,6 +145,12 @@ class ValidationImages:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def most_pixels(self) -> int:
+        """Of an image, as it is seen."""
+        sizes = (self.index.resize or (entry.width, entry.height) for entry in self.index.entries)
+        return max(map(math.prod, sizes), default=1)
 
     def __getitem__(self, position: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         image, *labels = (array_of(file, self.cache) for file in self._files(position))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dstc.core.errors import UserError
 from dstc.label_maps.confusion_matrix import most_likely
 
 Network = Callable[[Tensor], Tensor]
@@ -34,6 +36,12 @@ class Views:
     flip: bool = False
     scales: tuple[float, ...] = (1.0,)
     window: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
+            raise UserError(f"scales: must be one or more numbers above 0, not {self.scales}")
+        if self.window is not None and min(self.window) < 1:
+            raise UserError(f"window: must be (width, height) in pixels, not {self.window}")
 
     @property
     def is_augmented(self) -> bool:

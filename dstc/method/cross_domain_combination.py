@@ -9,6 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from dstc.core.batches import LabeledBatch
+from dstc.core.errors import UserError
 from dstc.method.class_mix import paste, paste_mask
 
 
@@ -21,8 +22,12 @@ def combine_within_images(source: LabeledBatch, labeled_target: LabeledBatch, ch
     """Data combination 2: the chosen classes of source image i, with their labels, pasted into labeled target image i.
 
     chosen bool (N, K) over the source labels of the first N images. A labeled target pixel that is not covered keeps its
-    label, void included; void source pixels are never pasted.
+    label, void included; void source pixels are never pasted. UserError where source images are fewer than the target's.
     """
     count = len(labeled_target.image)
+    if len(source.image) < count:  # one would be broadcast
+        raise UserError(
+            f"data combination 2 takes a source image for each labeled target image, not {len(source.image)} for {count}"
+        )
     foreground = LabeledBatch(source.image[:count], source.label[:count])
     return paste(foreground, labeled_target, paste_mask(foreground.label, chosen[:count]))

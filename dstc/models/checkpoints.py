@@ -22,6 +22,7 @@ from dstc.core.files import atomic_write
 from dstc.models.backbones import find_backbone
 
 FORMAT = "dstc network 1"
+LEFT_OUT = "joint.iterations is 0: no network was trained\n"  # what stands in the place of a network then
 SAFETENSORS = ".safetensors"  # the ending by which such a file is told from torch's own
 EXPORTED = (".pt2", ".onnx")  # what dstc.export writes beside it
 
@@ -75,6 +76,8 @@ def read_tensors(path: Path) -> Any:
     (ENOMEM: no memory for it) says that the file may be whole.
     """
     try:
+        if path.stat().st_size == len(LEFT_OUT) and path.read_bytes() == LEFT_OUT.encode():
+            raise UserError(f"{path}: {LEFT_OUT.strip()}")
         if path.suffix == SAFETENSORS:
             return _read_safetensors(path)
         if zipfile.is_zipfile(path):

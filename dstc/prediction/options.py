@@ -14,6 +14,8 @@ from dstc.models.checkpoints import WEIGHTS
 from dstc.prediction.results import KINDS
 from dstc.prediction.trained import Size
 
+LARGEST = 179_000_000  # pixels that Pillow takes without being asked; more would fill the memory of most machines
+
 
 def scales(text: str) -> tuple[float, ...]:
     """`0.75,1` as (0.75, 1.0)."""
@@ -23,8 +25,10 @@ def scales(text: str) -> tuple[float, ...]:
 
 def size(text: str) -> Size:
     """`1024x512` as (1024, 512)."""
-    with _rule(text, "WIDTHxHEIGHT in pixels, each at least 16, such as 1024x512"):
+    with _rule(text, "WIDTHxHEIGHT in pixels, each at least 16, 179 million together at most, such as 1024x512"):
         width, height = TypeAdapter(Window).validate_python([int(part) for part in text.split("x")])
+        if width * height > LARGEST:
+            raise ValueError
         return width, height
 
 

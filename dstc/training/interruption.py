@@ -1,8 +1,8 @@
 """A training that is told to stop, or cannot go on for want of data, saves its state first.
 
-Told by SIGINT (Ctrl-C), SIGTERM, or the death of the dvc that started this process, which would otherwise leave a second
-writer behind. The trainer is dvc's own child because each command in dvc.yaml begins with `exec`: dash (a container's
-/bin/sh) and fish would stay in between, and live on when dvc is gone.
+Told by SIGINT (Ctrl-C), SIGTERM, or the death of the dvc, torchrun or study that started this process, which would otherwise
+leave a second writer behind. One that was typed outlives its shell. The trainer is dvc's own child because each command in
+dvc.yaml begins with `exec`: dash (a container's /bin/sh) and fish would stay in between, and live on when dvc is gone.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from contextlib import contextmanager
 
 from dstc.core import processes
 from dstc.core.interruption import Interrupted, held_back, listening, received
-from dstc.core.launched import was_launched
+from dstc.core.launched import STARTED_BY, was_launched
 
 
 class Interruption:
     """Says why this process should save and stop, once it should."""
 
     def __init__(self) -> None:
+        self._follows = was_launched() or any(name in os.environ for name in STARTED_BY)
         self._parent = None if _is_orphan() else os.getppid()
 
     @property
     def reason(self) -> str | None:
         if signal_ := received():
             return signal_.name
-        if os.getppid() != self._parent:
+        if self._follows and os.getppid() != self._parent:
             return "the end of the process that started it"
         return None
 

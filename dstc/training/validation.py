@@ -15,6 +15,7 @@ from dstc.label_maps.confusion_matrix import ConfusionMatrix, mean_iou, most_lik
 from dstc.training.context import TrainingContext
 
 BATCH = 4
+PIXELS = BATCH * 1024 * 512  # of a batch, unless a single image has more: the scores of all networks are held at once
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 Scores = Mapping[str, Tensor]
 """By network: logits (N, K, H, W)."""
@@ -52,7 +53,8 @@ def count_pixels(
     for network in networks.values():
         network.eval()
     with processes.failing_together(), torch.inference_mode():
-        for raw, label, _, _ in images.share(context.share).batches(BATCH, context.runtime.workers):
+        batch = max(1, min(BATCH, PIXELS // images.most_pixels))
+        for raw, label, _, _ in images.share(context.share).batches(batch, context.runtime.workers):
             image, truth = normalize(raw.to(device)), label.to(device)
             scores = {name: network(image) for name, network in networks.items()}
             for name, names in together.items():

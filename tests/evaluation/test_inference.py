@@ -3,6 +3,7 @@ import itertools
 import pytest
 import torch
 
+from dstc.core.errors import UserError
 from dstc.evaluation.inference import ONE_VIEW, Views, average, class_scores, in_windows, predict, starts
 
 K = 4
@@ -22,6 +23,12 @@ def of_neighbours(image):
 
 def images(height=12, width=18, count=2):
     return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("wrong", [{"scales": ()}, {"scales": (1.0, 0.0)}, {"scales": (-1.0,)}, {"window": (0, 64)}])
+def test_views_that_show_nothing_are_refused(wrong):
+    with pytest.raises(UserError, match="must be"):
+        Views(**wrong)
 
 
 def test_one_view_gives_the_networks_own_logits():

@@ -1,6 +1,8 @@
+import pytest
 import torch
 
 from dstc.core.batches import LabeledBatch
+from dstc.core.errors import UserError
 from dstc.method.cross_domain_combination import combine_whole_images, combine_within_images
 from tests.method import slow
 
@@ -25,6 +27,11 @@ def test_data_combination_2_matches_a_loop_and_source_images_beyond_the_target_a
         )
         assert torch.equal(combined.image[i], image)
         assert torch.equal(combined.label[i], label)
+
+
+def test_a_source_image_is_not_pasted_into_several_target_images() -> None:
+    with pytest.raises(UserError, match="takes a source image for each labeled target image, not 1 for 2"):
+        combine_within_images(batch(0, 1), batch(1, 2), torch.ones(1, 5, dtype=torch.bool))
 
 
 def test_void_of_the_source_covers_nothing_and_void_of_the_target_stays() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.export.passes import move_to_device_pass
 
 from dstc.export import main
 from dstc.models.weights import read_weights
@@ -49,6 +50,17 @@ def test_the_exported_program_needs_torch_alone_and_gives_the_networks_logits(
     assert logits.shape == (2, 5, 32, 48)
     np.testing.assert_allclose(logits, expected.expand(2, -1, -1, -1).numpy(), atol=1e-4)
     assert logits.std() > 0.1
+
+
+def test_the_program_moves_to_another_device_by_torchs_own_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_network(tmp_path / "a.pt")
+    main(["a.pt"])
+    program = move_to_device_pass(torch.export.load("a.pt2"), "meta")  # a device that every machine has beside the CPU
+    logits = program.module()(torch.zeros(2, 32, 48, 3, dtype=torch.uint8, device="meta"))
+    assert (logits.device.type, logits.shape) == ("meta", (2, 5, 32, 48))
 
 
 def test_a_size_must_come_from_the_training_or_be_given(

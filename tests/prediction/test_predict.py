@@ -344,6 +344,7 @@ def test_what_systems_leave_in_folders_is_no_image_of_a_pattern_or_folder(here: 
             ["a.pt", "photos", "--window", "8x8"],
             "argument --window: '8x8': must be WIDTHxHEIGHT in pixels, each at",
         ),
+        (["a.pt", "photos", "--size", "30000x30000"], "argument --size: '30000x30000': must be WIDTHxHEIGHT"),
         (
             ["a.pt", "photos", "--write", "masks"],
             "argument --write: masks: known are train_ids, label_ids, colors, overlays",

@@ -82,4 +82,4 @@ def test_a_network_that_was_left_out_by_hand_is_refused_as_a_start(refusal: Call
 
 def test_predicting_with_what_was_left_out_says_that_it_is_no_checkpoint(refusal: Callable[..., str]) -> None:
     (JOINT / NETWORK).write_text("joint.iterations is 0: no network was trained\n")
-    assert f"error: {JOINT / NETWORK}: " in refusal("evaluate")
+    assert f"error: {JOINT / NETWORK}: joint.iterations is 0: no network was trained" in refusal("evaluate")

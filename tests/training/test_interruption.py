@@ -19,9 +19,11 @@ from torch import Tensor, nn
 
 from dstc.core import processes
 from dstc.core.errors import UserError
+from dstc.core.launched import STARTED_BY
 from dstc.core.places import LOSSES, VALIDATION
 from dstc.core.run_folders import STATE, remove_recorded, runs_folder
 from dstc.training.curves import Curve, LiveFile
+from dstc.training.interruption import Interruption
 from dstc.training.learner import Learner
 from dstc.training.loop import CheckpointPolicy, Plan, train
 from dstc.training.optimizer import build_optimizer, set_learning_rate
@@ -475,3 +477,18 @@ def test_a_process_whose_dvc_died_before_it_came_to_look_stops_at_once(
     with folder.held(), pytest.raises(SystemExit):
         run(new_state(), folder)
     assert "stopped by the end of the process that started it after iteration 0 of 12" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("started_by", [None, *STARTED_BY])
+def test_a_training_follows_dvc_or_a_study_and_outlives_the_shell_that_it_was_typed_into(
+    monkeypatch: pytest.MonkeyPatch, started_by: str | None
+) -> None:
+    for name in STARTED_BY:
+        monkeypatch.delenv(name, raising=False)
+    if started_by:
+        monkeypatch.setenv(started_by, "warm_up_source")
+    monkeypatch.setattr(os, "getpgid", lambda _: os.getpgrp())  # of a parent that lives
+    interruption = Interruption()
+    assert interruption.reason is None
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    assert interruption.reason == ("the end of the process that started it" if started_by else None)

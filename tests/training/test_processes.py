@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dstc.core import processes
 from tests.training.in_processes import counts
 from tests.training.trained import largest_difference, trained
 
@@ -67,6 +68,16 @@ def in_two(folder_of_two: Path) -> dict[str, tuple[Numbers, Numbers]]:
     """By case what each of two processes ends with."""
     first, second = ({name: torch.load(folder_of_two / f"{name}.{rank}.pt") for name in CASES} for rank in (0, 1))
     return {name: (first[name], second[name]) for name in CASES}
+
+
+def test_processes_that_a_program_has_joined_by_itself_each_train_on_their_own_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (("is_initialized", True), ("get_world_size", 2), ("get_rank", 1)):
+        monkeypatch.setattr(f"torch.distributed.{name}", lambda value=value: value)
+    batch = torch.arange(4)
+    assert (processes.count(), processes.rank()) == (1, 0)
+    assert processes.share(batch) is processes.gather(batch) is processes.total(batch) is batch
 
 
 @pytest.mark.parametrize("case", CASES)
