@@ -19,7 +19,7 @@ they are kept. Of several networks, the logits are the logarithm of their mean c
     logits = program.module()(images)                               # session.run(["logits"], {"images": images.numpy()})
     label = logits.argmax(1)                                        # float32 (N, classes, height, width) to train ids
 
-A .pt2 computes on the CPU, unless `torch.export.passes.move_to_device_pass(program, "cuda")` moves it before `.module()`.
+A .pt2 computes on the CPU, unless `torch.export.passes.move_to_device_pass(program, device)` moves it before `.module()`.
 What the train ids mean is in the file too: `files = {"about.json": ""}; torch.export.load(path, extra_files=files)`, or
 `session.get_modelmeta().custom_metadata_map["about.json"]`.
 """

@@ -79,7 +79,7 @@ def exit_on_user_error() -> Iterator[None]:
     except RuntimeError as error:  # torch's own kinds: of a GPU's memory, and of the CPU's
         if not is_of_memory(error):
             raise
-        _end("not enough memory for what the network computes; lower batch, crop or data.*.resize")
+        _end("not enough memory for the network; lower batch, crop or data.*.resize (of predict --size or --window)")
     except Interrupted as interrupted:
         print(f"stopped by {interrupted.name}", file=sys.stderr)
         raise SystemExit(interrupted.exit_status) from None

@@ -27,7 +27,7 @@ def combine_within_images(source: LabeledBatch, labeled_target: LabeledBatch, ch
     count = len(labeled_target.image)
     if len(source.image) < count:  # one would be broadcast
         raise UserError(
-            f"data combination 2 takes a source image for each labeled target image, not {len(source.image)} for {count}"
+            f"source: holds {len(source.image)} images for {count} labeled target images; data combination 2 takes as many"
         )
     foreground = LabeledBatch(source.image[:count], source.label[:count])
     return paste(foreground, labeled_target, paste_mask(foreground.label, chosen[:count]))

@@ -66,7 +66,7 @@ class _Spelling:
             return str(PurePosixPath(name)) if name else name
         try:
             if (self.root / name).exists():
-                return name
+                return str(PurePosixPath(name))
             name = name.replace("\\", "/")
             return self._in_other_form(name) if stays_inside(name) else name
         except OSError:  # such as of a name that is too long; whoever reads the file will say so

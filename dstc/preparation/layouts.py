@@ -71,10 +71,10 @@ def list_suffix_pairs(root: Path, split: str, suffix: str) -> list[Pair]:
     labels = sorted(name for name in names if _without_ending(name).endswith(suffix))
     by_key: dict[str, str] = {}
     problems = []
-    for name in labels:
-        key = _suffix_key(name, split)
-        if key in by_key:
-            problems.append(Problem(root / name, f"one of several labels of one image, as {by_key[key]} is"))
+    for name in sorted(labels, key=lambda label: is_image(root / label)):  # a sidecar of a label gives way to it
+        other = by_key.get(key := _suffix_key(name, split))
+        if other and is_image(root / other):
+            problems.append(Problem(root / name, f"a second label of one image, beside {other}; remove one"))
         by_key[key] = name
     images = sorted(set(image_names(root, split)) - set(labels))
     images = [name for name in images if not name.startswith(f"{split}/labels/")]

@@ -21,7 +21,7 @@ class Interruption:
     """Says why this process should save and stop, once it should."""
 
     def __init__(self) -> None:
-        self._follows = was_launched() or any(name in os.environ for name in STARTED_BY)
+        self._follows = was_launched() or _is_followed()
         self._parent = None if _is_orphan() else os.getppid()
 
     @property
@@ -57,12 +57,16 @@ class Interruption:
             stop(problem)
 
 
+def _is_followed() -> bool:
+    return any(name in os.environ for name in STARTED_BY)
+
+
 def _is_orphan() -> bool:
-    """Whether the dvc that started this process died before it came to look: dvc's children are of dvc's own group.
+    """Whether what started this process died before it came to look: the children of dvc and of a study are of its group.
 
     What torchrun has started is not dvc's child; its launcher is, and looks for it.
     """
-    return not was_launched() and "DVC_STAGE" in os.environ and os.getpgid(os.getppid()) != os.getpgrp()
+    return not was_launched() and _is_followed() and os.getpgid(os.getppid()) != os.getpgrp()
 
 
 @contextmanager

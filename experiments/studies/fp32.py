@@ -1,8 +1,8 @@
 """Some of `budget` and `levers` again on carla_camvid, in fp32: for a CPU that has no arithmetic for bf16.
 
 Joint training, its variants, the target alone and all its labels have three seeds; the levers have seed 0, and so have a
-longer joint training and other numbers of labels: all 468 with no unlabeled images is what perfect pseudo-labels would
-bring at most, 5 is where they have the most to add. Scores are compared within this study, but for all labels, which is
+longer joint training and other numbers of labels: all 468 with no unlabeled images is what their true labels bring, 5 is
+where unlabeled images might have the most to add. Scores are compared within this study, but for all labels, which is
 the ceiling in `budget`'s pictures.
 """
 

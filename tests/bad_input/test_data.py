@@ -151,7 +151,7 @@ TABLE: dict[str, tuple[Damage, str]] = {
     ),
     "a label with alpha": (
         written(LABEL, Image.new("LA", SIZE)),
-        f"{LABEL}: a label must be a gray, palette, 16-bit or RGB image; its mode is LA",
+        f"{LABEL}: a label must be a gray, palette, 16-bit gray (of PNG also color) or 8-bit RGB image; its mode is LA of 8",
     ),
     "a truncated 16-bit label": (
         content(LABEL, lambda png: png_16(png)[:50]),

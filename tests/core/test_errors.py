@@ -22,7 +22,7 @@ def test_what_the_memory_does_not_hold_is_told_with_what_to_lower(
     with pytest.raises(SystemExit) as ended, exit_on_user_error():
         raise error
     assert ended.value.code == 1
-    assert capsys.readouterr().err.startswith("error: not enough memory for what the network computes; lower batch, ")
+    assert capsys.readouterr().err.startswith("error: not enough memory for the network; lower batch, ")
 
 
 def test_torchs_errors_of_memory_are_known() -> None:

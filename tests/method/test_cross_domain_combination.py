@@ -30,7 +30,7 @@ def test_data_combination_2_matches_a_loop_and_source_images_beyond_the_target_a
 
 
 def test_a_source_image_is_not_pasted_into_several_target_images() -> None:
-    with pytest.raises(UserError, match="takes a source image for each labeled target image, not 1 for 2"):
+    with pytest.raises(UserError, match="source: holds 1 images for 2 labeled target images"):
         combine_within_images(batch(0, 1), batch(1, 2), torch.ones(1, 5, dtype=torch.bool))
 
 

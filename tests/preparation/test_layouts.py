@@ -209,8 +209,9 @@ def test_csv_is_read_as_windows_writes_it(tmp_path: Path, delimiter: str) -> Non
 
 def test_csv_knows_a_file_by_any_spelling(tmp_path: Path) -> None:
     trees.write_photo(tmp_path / "sub/a.png")
-    (tmp_path / "train.csv").write_text("image,label\nsub/a.png,\n./sub//a.png,\n")
-    with pytest.raises(UserError, match=r"train\.csv:3: 'sub/a\.png' is listed already, in line 2"):
+    trees.write_photo(tmp_path / "sub/ü.png")
+    (tmp_path / "train.csv").write_text("image,label\nsub/a.png,\n./sub//a.png,\nsub/ü.png,\n./sub/ü.png,\n", "utf-8")
+    with pytest.raises(UserError, match=r"(?s)train\.csv:3: 'sub/a\.png' is listed .*csv:5: 'sub/ü\.png' is listed"):
         list_pairs("csv", tmp_path, "train")
 
 
@@ -257,5 +258,7 @@ def test_two_labels_of_one_image_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError) as refused:
         list_suffix_pairs(tmp_path, "train", "_mask")
     assert str(refused.value) == (
-        f"{tmp_path}/train/labels/a_mask.png: one of several labels of one image, as train/a_mask.png is"
+        f"{tmp_path}/train/labels/a_mask.png: a second label of one image, beside train/a_mask.png; remove one"
     )
+    (tmp_path / "train/labels/a_mask.png").rename(tmp_path / "train/a_mask.json")  # what belongs to a label is none
+    assert [pair.label for pair in list_suffix_pairs(tmp_path, "train", "_mask")] == ["train/a_mask.png"]
