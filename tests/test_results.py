@@ -390,6 +390,30 @@ def test_one_network_in_fp32_is_that_of_its_rows() -> None:
     assert f"All 468 labels of the target bring {spread(in_fp32('all_labels'))}:" in text
 
 
+def rows_of_room() -> Table:
+    """The average of both branches by labels, seed 0 in fp32."""
+    rows = rows_of("fp32").query("seed == 0 and weights == 'averaged' and network == 'average'")
+    scores = rows.pivot(index="labels", columns="method", values="miou")[["no unlabeled images", BASE]]
+    return [
+        [str(labels), *("" if pd.isna(score) else f"{score:.1f}" for score in own)] for labels, own in scores.iterrows()
+    ]
+
+
+def test_the_room_for_unlabeled_images_is_that_of_its_rows() -> None:
+    rows = rows_of_room()
+    assert table(PAGE, "labels, seed 0, in fp32") == rows
+    without = {labels: float(score) for labels, score, _ in rows}
+    more = f"{without['468'] - without['15']:.1f}"
+    text = " ".join(PAGE.read_text().split())
+    assert f"the average of both branches has {more} points more than with 15 labels (one seed, 1,600" in text
+    best, fifty = in_fp32("all_labels")[0], budget("co_training", "average", SHORT, labels=50)[0]
+    assert f"one network on all labels alone has {best:.1f} there, and in bf16 50 labels gave {fifty:.1f}." in text
+    without_five, with_five = map(float, next(row[1:] for row in rows if row[0] == "5"))
+    assert f"unlabeled images cost {without_five - with_five:.1f} points:" in text
+    readme = " ".join(README.read_text().split())
+    assert f"Their true labels, tried once at 1,600 iterations, brought {more} points." in readme
+
+
 def test_what_unlabeled_images_bring_is_that_of_its_rows() -> None:
     assert table(PAGE, "with 2,600 iterations") == rows_of_unlabeled()
 
